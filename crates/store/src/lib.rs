@@ -1,1 +1,61 @@
+//! Where things are kept: three traits by role, which one backend implements, and [`connect`], which picks it by URL.
 //!
+//! Every method is a verb of the domain and atomic by itself; no transaction leaks out. What a store promises beyond its
+//! methods' own words:
+//!
+//! - What [`Engine::accept`] and every method of [`Catalogue`] has answered is on disk.
+//! - The outcomes that [`Engine::finish`] takes may be lost with the machine's power. That repeats a delivery and loses none.
+//! - A store may be used by several processes at once.
+//!
+//! To add one: a folder beside `sqlite/`, an arm in [`connect`], a line where the conformance suite is run.
+
+#[cfg(test)]
+mod conformance;
+pub mod catalogue;
+pub mod engine;
+mod error;
+pub mod history;
+mod page;
+mod sqlite;
+
+use std::{sync::Arc, time::Duration};
+
+pub use catalogue::Catalogue;
+pub use engine::Engine;
+pub use error::{AcceptError, StoreError};
+pub use history::History;
+pub use page::{Cursor, InvalidCursor, Page, PageRequest};
+pub use sqlite::{ServerLock, SqliteLocation};
+
+/// One backend in all of its roles.
+pub trait Store: Engine + Catalogue + History {}
+
+impl<T: Engine + Catalogue + History> Store for T {}
+
+/// The bounds within which a store keeps what it is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most bytes that the store may take up; 0 for no limit of its own.
+    pub max_size: u64,
+    /// Events are refused while fewer bytes than this are free on the disk.
+    pub min_free_disk: u64,
+    /// How many deliveries may wait for one subscription; beyond it the oldest expire.
+    pub max_waiting: u64,
+    /// How long a write may wait for another process's write to end.
+    pub busy_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_size: 0, min_free_disk: 0, max_waiting: 1_000_000, busy_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Opens the store that `url` names, creating or migrating it where need be.
+///
+/// # Errors
+/// A URL that names no store, and whatever keeps the store from being opened.
+pub async fn connect(url: &str, limits: Limits) -> Result<Arc<dyn Store>, StoreError> {
+    let location = SqliteLocation::parse(url)?;
+    Ok(Arc::new(sqlite::SqliteStore::open(&location, limits).await?))
+}

@@ -1,0 +1,145 @@
+//! The catalogue's side of a store: accounts, their tokens, their subscriptions.
+
+use async_trait::async_trait;
+use hookcast_core::{
+    account::Account,
+    clock::Timestamp,
+    id::{AccountId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::Subscription,
+    token::TokenHash,
+};
+
+use crate::{
+    error::StoreError,
+    page::{Page, PageRequest},
+};
+
+/// Counts the changes of subscriptions. Two processes that see the same number see the same subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CatalogueVersion(pub u64);
+
+/// A subscription that an event goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Which one.
+    pub subscription: SubscriptionId,
+    /// Whether it is sent now, or waits until the subscription is active again.
+    pub is_active: bool,
+}
+
+/// What has changed since a version of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The version now.
+    pub version: CatalogueVersion,
+    /// The subscriptions that are new or different, as they are now.
+    pub changed: Vec<Subscription>,
+    /// Those that are gone.
+    pub deleted: Vec<SubscriptionId>,
+}
+
+/// A subscription and what waits for it.
+#[derive(Clone, Debug)]
+pub struct SubscriptionStatus {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// How many deliveries wait.
+    pub waiting: u64,
+    /// How many deliveries were given up unsent, ever.
+    pub expired: u64,
+}
+
+/// What became of a wish to subscribe.
+#[derive(Clone, Debug)]
+pub struct Subscribed {
+    /// The subscription: the new one, or the one that the account had for this event and URL.
+    pub status: SubscriptionStatus,
+    /// Whether it is new.
+    pub created: bool,
+}
+
+/// Accounts, tokens, subscriptions. What it has answered is on disk.
+#[async_trait]
+pub trait Catalogue: Send + Sync {
+    /// Registers an account.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when its `user_id` is taken.
+    async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError>;
+
+    /// The account with this access token.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError>;
+
+    /// Every account, in the order of registration.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError>;
+
+    /// Replaces the access token of the account with this `user_id`; the old one is void at once.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such account.
+    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError>;
+
+    /// Makes a subscription, or finds the account's own with the same event and URL and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account is gone.
+    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError>;
+
+    /// One of an account's subscriptions.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it has no such subscription.
+    async fn subscription(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionStatus, StoreError>;
+
+    /// An account's subscriptions, in the order of their making.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn subscriptions(
+        &self,
+        account: AccountId,
+        page: PageRequest,
+    ) -> Result<Page<SubscriptionStatus>, StoreError>;
+
+    /// Makes a subscription active, which resets its health and makes all that waits due now, or inactive.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account has no such subscription.
+    async fn set_active(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        is_active: bool,
+        now: Timestamp,
+    ) -> Result<SubscriptionStatus, StoreError>;
+
+    /// Replaces a subscription's signing secret.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account has no such subscription.
+    async fn rotate_secret(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        secret: SigningSecret,
+    ) -> Result<SubscriptionStatus, StoreError>;
+
+    /// Deletes a subscription. What waits for it is cancelled; what it got stays in the history of its events.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account has no such subscription.
+    async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What has changed since a version, zero being before everything.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn changes_since(&self, version: CatalogueVersion) -> Result<Changes, StoreError>;
+}

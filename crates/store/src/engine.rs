@@ -1,0 +1,258 @@
+//! The engine's side of a store: accepting events, handing out deliveries, taking their outcomes.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::{Attempt, Verdict},
+    event::{Event, EventType},
+    id::{DeliveryId, EventId, SubscriptionId},
+    policy::{DeactivationPolicy, Deduplicate},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalogue::{CatalogueVersion, Recipient},
+    error::{AcceptError, StoreError},
+};
+
+/// One run of one process. What it holds is its own until its lease ends; a process that starts again is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Incarnation(pub u64);
+
+/// What a process is, as far as taking over its deliveries is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A server among others that may live.
+    Server,
+    /// The only server of this store, which a lock guarantees: what earlier servers held is free at once.
+    OnlyServer,
+    /// A pass over what is due, such as `hookcast resend`.
+    Pass,
+}
+
+/// Events to accept, all or none.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The catalogue that the recipients were chosen from.
+    pub catalogue: CatalogueVersion,
+    /// Who holds the reserved deliveries.
+    pub holder: Incarnation,
+    /// The events, in order.
+    pub events: Vec<NewEvent>,
+    /// The rule for events of equal content.
+    pub deduplicate: Deduplicate,
+    /// The key under which a repeated request gets the first one's answer.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// An event to accept.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event.
+    pub event: Event,
+    /// Whether the batch's rule for equal content applies to it.
+    pub deduplicate: bool,
+    /// Every subscription to its type, the inactive ones too.
+    pub recipients: Arc<[Recipient]>,
+    /// Indexes of the recipients whose deliveries the holder sends at once, ascending. The rest are due and free.
+    pub reserved: Vec<u32>,
+}
+
+/// An idempotency key.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// The producer's key.
+    pub key: String,
+    /// A digest of the request's body: another one under the same key is a mistake.
+    pub body_digest: [u8; 32],
+    /// How long the key is remembered.
+    pub remember: Duration,
+}
+
+/// A producer's answer to one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The event's id; of a duplicate, the first one's.
+    pub id: EventId,
+    /// The event's type.
+    pub event: String,
+    /// When it was accepted, RFC 3339 in UTC.
+    pub time: String,
+    /// The md5 of its canonical content, in hexadecimal.
+    pub md5: String,
+    /// Whether an event of equal content came before, so that this one is not sent.
+    pub duplicate: bool,
+    /// How many subscriptions it goes to.
+    pub subscriptions: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// A receipt for each event, in order.
+    pub receipts: Vec<Receipt>,
+    /// For each event the deliveries that its `reserved` recipients got, in the same order; empty for duplicates.
+    pub held: Vec<Vec<DeliveryId>>,
+    /// The receipts are those of an earlier request under the same idempotency key.
+    pub replayed: bool,
+}
+
+/// A question for subscriptions with deliveries that are due.
+#[derive(Clone, Debug)]
+pub struct DueQuery {
+    /// The time now.
+    pub now: Timestamp,
+    /// At most so many subscriptions.
+    pub limit: usize,
+    /// Leave these out.
+    pub except: Vec<SubscriptionId>,
+}
+
+/// Subscriptions with deliveries that are due.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    /// Active subscriptions with something due, the longest waiting first.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// When the next delivery becomes due of all those that are not due yet.
+    pub next: Option<Timestamp>,
+    /// The catalogue's version.
+    pub catalogue: CatalogueVersion,
+}
+
+/// A wish to hold deliveries.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Who wants them.
+    pub holder: Incarnation,
+    /// From which subscriptions, and how many at the most from each.
+    pub wanted: Vec<(SubscriptionId, usize)>,
+    /// Which ones.
+    pub which: Which,
+    /// Stop after so many bytes of payload; one delivery at the least is claimed if there is any.
+    pub max_bytes: usize,
+}
+
+/// Which of a subscription's deliveries are meant.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// Those that wait and are due by this time, the longest waiting first.
+    DueBy(Timestamp),
+    /// A pass over all that match, the oldest first.
+    Pass(Pass),
+}
+
+/// What a pass goes over.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// Those that wait and are due by this time; `None` for all that wait.
+    pub due_by: Option<Timestamp>,
+    /// Those that have failed, too.
+    pub failed: bool,
+    /// Only of this type.
+    pub event: Option<EventType>,
+    /// Only of events accepted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only deliveries after this one.
+    pub after: Option<DeliveryId>,
+}
+
+/// A delivery that the claimer holds.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Whom it goes to.
+    pub subscription: SubscriptionId,
+    /// How many attempts it has had.
+    pub attempts: u32,
+    /// What it brings.
+    pub event: Arc<Event>,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// Whom it went to.
+    pub subscription: SubscriptionId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What follows from it.
+    pub verdict: Verdict,
+}
+
+/// What became of outcomes.
+#[derive(Clone, Debug, Default)]
+pub struct Finished {
+    /// How many outcomes did not count, since the delivery was no longer held.
+    pub ignored: usize,
+    /// Subscriptions that have become inactive.
+    pub deactivated: Vec<SubscriptionId>,
+}
+
+/// Accepts events, hands out deliveries, takes their outcomes.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Registers a process and gives it a lease of this length.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn join(&self, role: Role, lease: Duration, now: Timestamp) -> Result<Incarnation, StoreError>;
+
+    /// Lengthens a lease to this length from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the lease has run out and others may hold its deliveries.
+    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends a lease; what its process held is due again.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends every lease that has run out, as [`leave`](Self::leave) would. Answers how many deliveries are due again.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn rescue(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Stores events with a delivery for each recipient. When it answers, they are on disk.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]; nothing of the batch is stored then.
+    async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError>;
+
+    /// Finds subscriptions with deliveries that are due.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn due(&self, query: DueQuery) -> Result<Due, StoreError>;
+
+    /// Takes deliveries to send, of active subscriptions only.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the claimer's lease has run out.
+    async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Records outcomes: attempts, states and the subscriptions' health, for those deliveries that `holder` still holds.
+    ///
+    /// # Errors
+    /// The store failed; no outcome is recorded.
+    async fn finish(
+        &self,
+        holder: Incarnation,
+        outcomes: Arc<[Outcome]>,
+        policy: DeactivationPolicy,
+        now: Timestamp,
+    ) -> Result<Finished, StoreError>;
+
+    /// Gives back deliveries that were not sent; they are due at once.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp) -> Result<(), StoreError>;
+}

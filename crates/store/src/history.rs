@@ -1,0 +1,95 @@
+//! The history's side of a store: what people read, and how long it is kept.
+
+use async_trait::async_trait;
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::{Attempt, DeliveryState},
+    event::Event,
+    id::{DeliveryId, EventId, SubscriptionId},
+};
+
+use crate::{
+    error::StoreError,
+    page::{Page, PageRequest},
+};
+
+/// An event and what has become of it.
+#[derive(Clone, Debug)]
+pub struct EventRecord {
+    /// The event.
+    pub event: Event,
+    /// How many deliveries it has in all.
+    pub total: u64,
+    /// Its deliveries.
+    pub deliveries: Page<DeliveryRecord>,
+}
+
+/// A delivery as people read it.
+#[derive(Clone, Debug)]
+pub struct DeliveryRecord {
+    /// Its id.
+    pub id: DeliveryId,
+    /// What it brings.
+    pub event: EventId,
+    /// That event's type.
+    pub event_type: String,
+    /// Whom it goes to.
+    pub subscription: SubscriptionId,
+    /// The `user_id` of whose subscription it is.
+    pub user_id: String,
+    /// The callback.
+    pub url: String,
+    /// Whether the subscription is active.
+    pub is_active: bool,
+    /// What has become of it.
+    pub state: DeliveryState,
+    /// When it is tried next, while it waits.
+    pub due_at: Option<Timestamp>,
+    /// Every attempt so far, the first one first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What a purge took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Events, with their deliveries and attempts.
+    pub events: u64,
+    /// Those of their deliveries that had not ended, and so have expired.
+    pub expired: u64,
+    /// There may be more to take away.
+    pub more: bool,
+}
+
+/// Events, deliveries and attempts as people read them.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// An event with a page of its deliveries.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such event, or no longer.
+    async fn event(&self, id: EventId, deliveries: PageRequest) -> Result<EventRecord, StoreError>;
+
+    /// A subscription's deliveries, the newest first, of one state or of all.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        state: Option<DeliveryState>,
+        page: PageRequest,
+    ) -> Result<Page<DeliveryRecord>, StoreError>;
+
+    /// Takes away events accepted before a time, a small batch at a call, and idempotency keys and fingerprints that have
+    /// run out. What a process is sending now is left for later.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn purge(&self, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError>;
+
+    /// Whether the store answers and takes writes.
+    ///
+    /// # Errors
+    /// Why it does not.
+    async fn check(&self) -> Result<(), StoreError>;
+}

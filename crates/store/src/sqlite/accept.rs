@@ -1,0 +1,264 @@
+//! Accepting a batch: the duplicate checks, the events, their deliveries, in the transaction that makes them durable.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hookcast_core::{
+    clock::Timestamp,
+    event::Event,
+    id::{DeliveryId, EventId},
+    policy::Deduplicate,
+};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+
+use super::{
+    lanes,
+    rows::{Keys, SubscriptionKey, integer},
+    work::is_alive,
+};
+use crate::{
+    engine::{Accepted, Batch, Idempotency, NewEvent, Receipt},
+    error::{AcceptError, StoreError},
+};
+
+/// The share of `max_size` that is left for the outcomes of what has been accepted.
+const OUTCOMES_SHARE: u64 = 20;
+
+impl From<rusqlite::Error> for AcceptError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Stores a batch, or finds why not before it has written anything.
+pub(super) fn accept(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    max_waiting: u64,
+    now: Timestamp,
+) -> Result<Accepted, AcceptError> {
+    if let Some(idempotency) = &batch.idempotency
+        && let Some(receipts) = earlier_receipts(transaction, idempotency, now)?
+    {
+        let held = vec![Vec::new(); receipts.len()];
+        return Ok(Accepted { receipts, held, replayed: true });
+    }
+    if catalogue_version(transaction)? != batch.catalogue.0 {
+        return Err(AcceptError::StaleCatalogue);
+    }
+    if !is_alive(transaction, batch.holder, now)? {
+        return Err(AcceptError::LeaseLost);
+    }
+
+    let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
+    let mut intake = Intake::new(transaction, batch)?;
+    for new in &batch.events {
+        let first = match intake.first_of_content(new, now)? {
+            Some(first) => first,
+            None => {
+                accepted.held.push(intake.store(new)?);
+                accepted.receipts.push(receipt(&new.event, new.recipients.len()));
+                continue;
+            }
+        };
+        accepted.held.push(Vec::new());
+        accepted.receipts.push(Receipt {
+            id: first.0,
+            time: first.1.to_string(),
+            duplicate: true,
+            subscriptions: 0,
+            ..receipt(&new.event, 0)
+        });
+    }
+    intake.settle_lanes(max_waiting)?;
+    if let Some(idempotency) = &batch.idempotency {
+        remember(transaction, idempotency, &accepted.receipts, now)?;
+    }
+    Ok(accepted)
+}
+
+/// Refuses events while the file is nearly as large as it may be.
+pub(super) fn check_size(connection: &Connection, max_size: u64) -> Result<(), StoreError> {
+    if max_size == 0 {
+        return Ok(());
+    }
+    let pragma = |sql: &str| -> Result<u64, StoreError> {
+        Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(super::rows::natural)?)
+    };
+    let used = (pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?) * pragma("PRAGMA page_size")?;
+    if used > max_size - max_size / OUTCOMES_SHARE {
+        return Err(StoreError::Full(format!("{used} bytes of {max_size} are taken")));
+    }
+    Ok(())
+}
+
+fn receipt(event: &Event, subscriptions: usize) -> Receipt {
+    Receipt {
+        id: event.id,
+        event: event.event_type.to_string(),
+        time: event.time.to_string(),
+        md5: event.md5.to_string(),
+        duplicate: false,
+        subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
+    }
+}
+
+fn catalogue_version(connection: &Connection) -> Result<u64, StoreError> {
+    let version: i64 =
+        connection.prepare_cached("SELECT version FROM catalogue")?.query_row([], |row| row.get(0))?;
+    Ok(super::rows::natural(version))
+}
+
+fn earlier_receipts(
+    connection: &Connection,
+    idempotency: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<Vec<Receipt>>, AcceptError> {
+    let earlier: Option<([u8; 32], String)> = connection
+        .prepare_cached("SELECT body_digest, receipts FROM idempotency_keys WHERE key = ? AND expires_at > ?")?
+        .query_row((&idempotency.key, now.as_millis()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match earlier {
+        None => Ok(None),
+        Some((digest, _)) if digest != idempotency.body_digest => Err(AcceptError::KeyReused),
+        Some((_, receipts)) => serde_json::from_str(&receipts)
+            .map(Some)
+            .map_err(|error| StoreError::Corrupt(format!("an idempotency key's receipts: {error}")).into()),
+    }
+}
+
+fn remember(
+    connection: &Connection,
+    idempotency: &Idempotency,
+    receipts: &[Receipt],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let receipts = serde_json::to_string(receipts).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    connection.prepare_cached("INSERT OR REPLACE INTO idempotency_keys VALUES (?, ?, ?, ?)")?.execute((
+        &idempotency.key,
+        idempotency.body_digest,
+        receipts,
+        now.plus(idempotency.remember).as_millis(),
+    ))?;
+    Ok(())
+}
+
+/// Events on their way into the tables.
+struct Intake<'t> {
+    connection: &'t Connection,
+    batch: &'t Batch,
+    keys: Keys,
+    next_event: i64,
+    next_position: u64,
+    /// For each lane how many more deliveries wait, and when the first of them is due (ms).
+    waiting: BTreeMap<SubscriptionKey, (u64, i64)>,
+    /// Contents met in this batch. What the table says of them was read or written already.
+    seen: HashMap<[u8; 16], (EventId, Timestamp)>,
+}
+
+impl<'t> Intake<'t> {
+    fn new(connection: &'t Connection, batch: &'t Batch) -> Result<Self, StoreError> {
+        let last = |sql: &str| -> Result<i64, StoreError> {
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        };
+        let next_position = last("SELECT COALESCE(MAX(position), 0) + 1 FROM deliveries")?;
+        Ok(Self {
+            connection,
+            batch,
+            keys: Keys::default(),
+            next_event: last("SELECT COALESCE(MAX(key), 0) + 1 FROM events")?,
+            next_position: super::rows::natural(next_position),
+            waiting: BTreeMap::new(),
+            seen: HashMap::new(),
+        })
+    }
+
+    /// The first event of this content within the window, if this one is not to be sent again. Otherwise this one is the
+    /// first from now on, unless it overrides the rule while an earlier one still counts.
+    fn first_of_content(
+        &mut self,
+        new: &NewEvent,
+        now: Timestamp,
+    ) -> Result<Option<(EventId, Timestamp)>, StoreError> {
+        let window_begins = match self.batch.deduplicate {
+            Deduplicate::Off => return Ok(None),
+            Deduplicate::Within(window) => now.minus(window),
+            Deduplicate::Forever => Timestamp::from_millis(i64::MIN),
+        };
+        let md5 = new.event.md5.to_bytes();
+        let first = match self.seen.get(&md5) {
+            Some(first) => Some(*first),
+            None => self
+                .connection
+                .prepare_cached("SELECT event, first_at FROM fingerprints WHERE md5 = ? AND first_at > ?")?
+                .query_row((md5, window_begins.as_millis()), |row| {
+                    Ok((EventId::from_bytes(row.get(0)?), Timestamp::from_millis(row.get(1)?)))
+                })
+                .optional()?,
+        };
+        if let Some(first) = first {
+            self.seen.insert(md5, first);
+            return Ok(new.deduplicate.then_some(first));
+        }
+        let expires_at = match self.batch.deduplicate {
+            Deduplicate::Within(window) => Some(now.plus(window).as_millis()),
+            Deduplicate::Off | Deduplicate::Forever => None,
+        };
+        self.connection.prepare_cached("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?)")?.execute((
+            md5,
+            new.event.id.to_bytes(),
+            now.as_millis(),
+            expires_at,
+        ))?;
+        self.seen.insert(md5, (new.event.id, new.event.time));
+        Ok(None)
+    }
+
+    /// Stores an event and its deliveries; answers those that the holder holds.
+    fn store(&mut self, new: &NewEvent) -> Result<Vec<DeliveryId>, StoreError> {
+        let event = &new.event;
+        let key = self.next_event;
+        self.next_event += 1;
+        self.connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?.execute((
+            key,
+            event.id.to_bytes(),
+            event.event_type.as_str(),
+            event.time.as_millis(),
+            event.md5.to_bytes(),
+            integer(self.next_position),
+            i64::try_from(new.recipients.len()).unwrap_or(i64::MAX),
+            event.payload.get(),
+        ))?;
+
+        let mut held = Vec::with_capacity(new.reserved.len());
+        let mut reserved = new.reserved.iter().copied().peekable();
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO deliveries (position, event, subscription, state, due_at, holder) VALUES (?, ?, ?, ?, ?, ?)",
+        )?;
+        for (index, recipient) in (0_u32..).zip(new.recipients.iter()) {
+            let Some(lane) = self.keys.of(self.connection, recipient.subscription)? else {
+                return Err(StoreError::Corrupt(format!("{} is not in the catalogue", recipient.subscription)));
+            };
+            let position = self.next_position;
+            self.next_position += 1;
+            if reserved.next_if_eq(&index).is_some() {
+                let holder = integer(self.batch.holder.0);
+                insert.execute((integer(position), key, lane, 1, None::<i64>, Some(holder)))?;
+                held.push(DeliveryId::from_position(event.time, position));
+            } else {
+                let due = event.time.as_millis();
+                insert.execute((integer(position), key, lane, 0, Some(due), None::<i64>))?;
+                let (count, first_due) = self.waiting.entry(lane).or_insert((0, due));
+                *count += 1;
+                *first_due = due.min(*first_due);
+            }
+        }
+        Ok(held)
+    }
+
+    fn settle_lanes(self, max_waiting: u64) -> Result<(), StoreError> {
+        for (lane, (count, due)) in self.waiting {
+            lanes::add_waiting(self.connection, lane, count, due, max_waiting)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! Accounts, tokens, subscriptions.
+
+use async_trait::async_trait;
+use hookcast_core::{
+    account::Account,
+    clock::Timestamp,
+    id::{AccountId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::Subscription,
+    token::TokenHash,
+};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+
+use super::{
+    SqliteStore,
+    rows::{self, STATUS_COLUMNS, STATUS_TABLES, SubscriptionKey, integer, natural, subscription_status},
+};
+use crate::{
+    catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
+    error::StoreError,
+    page::{Page, PageRequest},
+};
+
+#[async_trait]
+impl Catalogue for SqliteStore {
+    async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?, ?, ?, ?, ?)",
+                )?
+                .execute((
+                    account.id.to_bytes(),
+                    account.user_id,
+                    account.user_email,
+                    token.to_bytes(),
+                    account.created_at.as_millis(),
+                ))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT id, user_id, user_email, created_at FROM accounts WHERE token_hash = ?")?
+                .query_row([token.to_bytes()], |row| rows::account(row, 0))
+                .optional()?)
+        })
+        .await
+    }
+
+    async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
+        self.read(move |connection| {
+            let accounts = connection
+                .prepare_cached(
+                    "SELECT key, id, user_id, user_email, created_at FROM accounts WHERE key > ? ORDER BY key LIMIT ?",
+                )?
+                .query_map(after(page), |row| Ok((natural(row.get(0)?), rows::account(row, 1)?)))?
+                .collect::<Result<_, _>>()?;
+            Ok(Page::from_rows(accounts, page.limit))
+        })
+        .await
+    }
+
+    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError> {
+        let user_id = user_id.to_owned();
+        self.write(move |transaction| {
+            Ok(transaction
+                .prepare_cached(
+                    "UPDATE accounts SET token_hash = ? WHERE user_id = ?
+                     RETURNING id, user_id, user_email, created_at",
+                )?
+                .query_row((token.to_bytes(), user_id), |row| rows::account(row, 0))?)
+        })
+        .await
+    }
+
+    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {
+        self.write(move |transaction| subscribe(transaction, &subscription)).await
+    }
+
+    async fn subscription(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionStatus, StoreError> {
+        self.read(move |connection| status(connection, key_of(connection, account, id)?)).await
+    }
+
+    async fn subscriptions(
+        &self,
+        account: AccountId,
+        page: PageRequest,
+    ) -> Result<Page<SubscriptionStatus>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {STATUS_COLUMNS}, s.key FROM {STATUS_TABLES}
+                 WHERE s.key > ?1 AND a.id = ?3 AND s.deleted_at IS NULL ORDER BY s.key LIMIT ?2"
+            ))?;
+            let (cursor, limit) = after(page);
+            let mut found = statement.query((cursor, limit, account.to_bytes()))?;
+            let mut statuses = Vec::new();
+            while let Some(row) = found.next()? {
+                statuses.push((natural(row.get(12)?), subscription_status(row)?));
+            }
+            Ok(Page::from_rows(statuses, page.limit))
+        })
+        .await
+    }
+
+    async fn set_active(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        is_active: bool,
+        now: Timestamp,
+    ) -> Result<SubscriptionStatus, StoreError> {
+        self.write(move |transaction| {
+            let key = key_of(transaction, account, id)?;
+            if is_active { activate(transaction, key, now)? } else { deactivate(transaction, key)? }
+            status(transaction, key)
+        })
+        .await
+    }
+
+    async fn rotate_secret(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        secret: SigningSecret,
+    ) -> Result<SubscriptionStatus, StoreError> {
+        self.write(move |transaction| {
+            let key = key_of(transaction, account, id)?;
+            transaction
+                .prepare_cached("UPDATE subscriptions SET secret = ?, version = ? WHERE key = ?")?
+                .execute((secret.expose_bytes(), next_version(transaction)?, key))?;
+            status(transaction, key)
+        })
+        .await
+    }
+
+    async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let key = key_of(transaction, account, id)?;
+            transaction
+                .prepare_cached(
+                    "UPDATE subscriptions SET deleted_at = ?, is_active = 0, secret = x'', version = ? WHERE key = ?",
+                )?
+                .execute((now.as_millis(), next_version(transaction)?, key))?;
+            transaction
+                .prepare_cached("UPDATE deliveries SET state = 5, due_at = NULL WHERE subscription = ? AND state = 0")?
+                .execute([key])?;
+            transaction
+                .prepare_cached("UPDATE lanes SET waiting = 0, next_due = NULL, parked = 1 WHERE subscription = ?")?
+                .execute([key])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn changes_since(&self, version: CatalogueVersion) -> Result<Changes, StoreError> {
+        self.read(move |connection| {
+            let now: i64 = connection.query_row("SELECT version FROM catalogue", [], |row| row.get(0))?;
+            let mut changes =
+                Changes { version: CatalogueVersion(natural(now)), changed: Vec::new(), deleted: Vec::new() };
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {STATUS_COLUMNS}, s.deleted_at IS NOT NULL FROM {STATUS_TABLES} WHERE s.version > ?"
+            ))?;
+            let mut found = statement.query([integer(version.0)])?;
+            while let Some(row) = found.next()? {
+                let subscription = subscription_status(row)?.subscription;
+                if row.get(12)? {
+                    changes.deleted.push(subscription.id);
+                } else {
+                    changes.changed.push(subscription);
+                }
+            }
+            Ok(changes)
+        })
+        .await
+    }
+}
+
+/// The parameters of a page in ascending order: the key to begin after, and one row more than is wanted.
+fn after(page: PageRequest) -> (i64, i64) {
+    (page.cursor.map_or(0, |cursor| integer(cursor.0)), i64::from(page.limit) + 1)
+}
+
+fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscribed, StoreError> {
+    let account: i64 = transaction
+        .prepare_cached("SELECT key FROM accounts WHERE id = ?")?
+        .query_row([new.account.to_bytes()], |row| row.get(0))?;
+    let existing: Option<SubscriptionKey> = transaction
+        .prepare_cached(
+            "SELECT key FROM subscriptions WHERE account = ? AND event = ? AND url = ? AND deleted_at IS NULL",
+        )?
+        .query_row((account, new.event.as_str(), &new.url), |row| row.get(0))
+        .optional()?;
+    if let Some(key) = existing {
+        return Ok(Subscribed { status: status(transaction, key)?, created: false });
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO subscriptions (id, account, event, url, secret, is_active, created_at, version)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute((
+            new.id.to_bytes(),
+            account,
+            new.event.as_str(),
+            &new.url,
+            new.secret.expose_bytes(),
+            new.is_active,
+            new.created_at.as_millis(),
+            next_version(transaction)?,
+        ))?;
+    let key = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached("INSERT INTO lanes (subscription, parked) VALUES (?, ?)")?
+        .execute((key, !new.is_active))?;
+    Ok(Subscribed { status: status(transaction, key)?, created: true })
+}
+
+fn activate(transaction: &Transaction<'_>, key: SubscriptionKey, now: Timestamp) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "UPDATE subscriptions SET is_active = 1, failure_count = 0, failing_since = NULL, version = ? WHERE key = ?",
+        )?
+        .execute((next_version(transaction)?, key))?;
+    transaction
+        .prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE subscription = ?1 AND state = 0 AND due_at > ?2")?
+        .execute((key, now.as_millis()))?;
+    transaction
+        .prepare_cached(
+            "UPDATE lanes SET parked = 0,
+                 next_due = (SELECT MIN(due_at) FROM deliveries WHERE subscription = ?1 AND state = 0)
+             WHERE subscription = ?1",
+        )?
+        .execute([key])?;
+    Ok(())
+}
+
+/// Makes a subscription inactive; what waits for it stays as it is.
+pub(super) fn deactivate(transaction: &Transaction<'_>, key: SubscriptionKey) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("UPDATE subscriptions SET is_active = 0, version = ? WHERE key = ?")?
+        .execute((next_version(transaction)?, key))?;
+    transaction.prepare_cached("UPDATE lanes SET parked = 1 WHERE subscription = ?")?.execute([key])?;
+    Ok(())
+}
+
+fn next_version(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
+    Ok(transaction
+        .prepare_cached("UPDATE catalogue SET version = version + 1 RETURNING version")?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// The key of an account's own subscription that is not deleted.
+fn key_of(connection: &Connection, account: AccountId, id: SubscriptionId) -> Result<SubscriptionKey, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT s.key FROM subscriptions s JOIN accounts a ON a.key = s.account
+             WHERE s.id = ? AND a.id = ? AND s.deleted_at IS NULL",
+        )?
+        .query_row((id.to_bytes(), account.to_bytes()), |row| row.get(0))?)
+}
+
+fn status(connection: &Connection, key: SubscriptionKey) -> Result<SubscriptionStatus, StoreError> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {STATUS_COLUMNS} FROM {STATUS_TABLES} WHERE s.key = ?"))?;
+    let mut found = statement.query([key])?;
+    subscription_status(found.next()?.ok_or(StoreError::NotFound)?)
+}

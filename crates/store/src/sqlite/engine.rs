@@ -1,0 +1,73 @@
+//! The engine's methods: each one a job for the writer or a reader.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::DeactivationPolicy};
+
+use super::{SqliteStore, accept, work};
+use crate::{
+    engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Outcome, Role},
+    error::{AcceptError, StoreError},
+};
+
+#[async_trait]
+impl Engine for SqliteStore {
+    async fn join(&self, role: Role, lease: Duration, now: Timestamp) -> Result<Incarnation, StoreError> {
+        let max_waiting = self.limits.max_waiting;
+        self.write(move |transaction| work::join(transaction, role, now.plus(lease), now, max_waiting)).await
+    }
+
+    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
+        self.write_relaxed(move |transaction| work::renew(transaction, holder, now.plus(lease), now)).await
+    }
+
+    async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        let max_waiting = self.limits.max_waiting;
+        self.write(move |transaction| work::end(transaction, holder, now, max_waiting).map(drop)).await
+    }
+
+    async fn rescue(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let max_waiting = self.limits.max_waiting;
+        self.write_relaxed(move |transaction| work::rescue(transaction, now, max_waiting)).await
+    }
+
+    async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
+        self.check_free_disk()?;
+        let limits = self.limits;
+        // A refusal is an answer here and not a failed write, so it travels inside the write's own result.
+        self.write(move |transaction| {
+            accept::check_size(transaction, limits.max_size)?;
+            match accept::accept(transaction, &batch, limits.max_waiting, now) {
+                Err(AcceptError::Store(error)) => Err(error),
+                decided => Ok(decided),
+            }
+        })
+        .await?
+    }
+
+    async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+        self.read(move |connection| work::due(connection, &query)).await
+    }
+
+    async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        self.write_relaxed(move |transaction| work::claim(transaction, &claim, now)).await
+    }
+
+    async fn finish(
+        &self,
+        holder: Incarnation,
+        outcomes: Arc<[Outcome]>,
+        policy: DeactivationPolicy,
+        now: Timestamp,
+    ) -> Result<Finished, StoreError> {
+        let max_waiting = self.limits.max_waiting;
+        self.write_relaxed(move |transaction| work::finish(transaction, holder, &outcomes, policy, now, max_waiting))
+            .await
+    }
+
+    async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp) -> Result<(), StoreError> {
+        let max_waiting = self.limits.max_waiting;
+        self.write_relaxed(move |transaction| work::release(transaction, holder, &deliveries, now, max_waiting)).await
+    }
+}

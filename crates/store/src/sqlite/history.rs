@@ -1,0 +1,202 @@
+//! Events, deliveries and attempts as people read them, and their end.
+
+use async_trait::async_trait;
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::{Answer, Attempt, AttemptResult, DeliveryState, Failure},
+    id::{DeliveryId, EventId, SubscriptionId},
+};
+use rusqlite::{Connection, Row, Transaction};
+
+use super::{
+    SqliteStore, lanes,
+    rows::{self, SubscriptionKey, integer, natural, small, state_code, state_of},
+};
+use crate::{
+    error::StoreError,
+    history::{DeliveryRecord, EventRecord, History, Purged},
+    page::{Page, PageRequest},
+};
+
+/// Events that one purge takes away, so that no write waits long behind it.
+const PURGE_EVENTS: i64 = 200;
+
+/// Pages that one purge gives back to the file system.
+const VACUUM_PAGES: i64 = 500;
+
+#[async_trait]
+impl History for SqliteStore {
+    async fn event(&self, id: EventId, deliveries: PageRequest) -> Result<EventRecord, StoreError> {
+        self.read(move |connection| event(connection, id, deliveries)).await
+    }
+
+    async fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        state: Option<DeliveryState>,
+        page: PageRequest,
+    ) -> Result<Page<DeliveryRecord>, StoreError> {
+        self.read(move |connection| {
+            let before = page.cursor.map_or(i64::MAX, |cursor| integer(cursor.0));
+            let state = state.map(state_code);
+            records(
+                connection,
+                "d.subscription = (SELECT key FROM subscriptions WHERE id = ?1) AND d.position < ?2
+                 AND (?3 IS NULL OR d.state = ?3) ORDER BY d.position DESC LIMIT ?4",
+                (subscription.to_bytes(), before, state, i64::from(page.limit) + 1),
+                page.limit,
+            )
+        })
+        .await
+    }
+
+    async fn purge(&self, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError> {
+        let purged = self.write_relaxed(move |transaction| purge(transaction, before, now)).await?;
+        self.writer.vacuum(VACUUM_PAGES)?;
+        Ok(purged)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        // A transaction that writes nothing still takes the write lock.
+        self.write_relaxed(|_| Ok(())).await
+    }
+}
+
+fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<EventRecord, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, type, time, md5, payload, first_delivery, deliveries FROM events WHERE id = ?",
+    )?;
+    let mut found = statement.query([id.to_bytes()])?;
+    let row = found.next()?.ok_or(StoreError::NotFound)?;
+    let event = rows::event(row, 0)?;
+    let (first, total): (i64, i64) = (row.get(5)?, row.get(6)?);
+    let after = page.cursor.map_or(first - 1, |cursor| integer(cursor.0));
+    let deliveries = records(
+        connection,
+        "d.position > ?1 AND d.position >= ?2 AND d.position < ?3 ORDER BY d.position LIMIT ?4",
+        (after, first, first + total, i64::from(page.limit) + 1),
+        page.limit,
+    )?;
+    Ok(EventRecord { event, total: natural(total), deliveries })
+}
+
+fn records(
+    connection: &Connection,
+    condition: &str,
+    parameters: impl rusqlite::Params,
+    limit: u32,
+) -> Result<Page<DeliveryRecord>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT d.position, e.time, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at
+         FROM deliveries d JOIN events e ON e.key = d.event JOIN subscriptions s ON s.key = d.subscription
+             JOIN accounts a ON a.key = s.account
+         WHERE {condition}"
+    ))?;
+    let mut found = statement.query(parameters)?;
+    let mut records = Vec::new();
+    while let Some(row) = found.next()? {
+        let position: i64 = row.get(0)?;
+        let record = DeliveryRecord {
+            id: DeliveryId::from_position(Timestamp::from_millis(row.get(1)?), natural(position)),
+            event: EventId::from_bytes(row.get(2)?),
+            event_type: row.get(3)?,
+            subscription: SubscriptionId::from_bytes(row.get(4)?),
+            user_id: row.get(5)?,
+            url: row.get(6)?,
+            is_active: row.get(7)?,
+            state: state_of(row.get(8)?)?,
+            due_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
+            attempts: attempts(connection, position)?,
+        };
+        records.push((natural(position), record));
+    }
+    Ok(Page::from_rows(records, limit))
+}
+
+fn attempts(connection: &Connection, position: i64) -> Result<Vec<Attempt>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT number, time, latency_ms, status, failure, detail FROM attempts WHERE delivery = ? ORDER BY number",
+    )?;
+    let mut found = statement.query([position])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = found.next()? {
+        attempts.push(Attempt {
+            number: small(row.get(0)?),
+            time: Timestamp::from_millis(row.get(1)?),
+            latency_ms: small(row.get(2)?),
+            result: attempt_result(row)?,
+        });
+    }
+    Ok(attempts)
+}
+
+fn attempt_result(row: &Row<'_>) -> Result<AttemptResult, StoreError> {
+    let detail = row.get(5)?;
+    if let Some(status) = row.get(3)? {
+        return Ok(AttemptResult::Answered(Answer { status, excerpt: detail, retry_after: None }));
+    }
+    let name: String = row.get(4)?;
+    let failure = Failure::ALL
+        .into_iter()
+        .find(|failure| failure.as_str() == name)
+        .ok_or_else(|| StoreError::Corrupt(format!("an attempt has the unknown failure `{name}`")))?;
+    Ok(AttemptResult::Unanswered { failure, detail })
+}
+
+fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError> {
+    for table in ["fingerprints", "idempotency_keys"] {
+        transaction
+            .prepare_cached(&format!("DELETE FROM {table} WHERE expires_at <= ?"))?
+            .execute([now.as_millis()])?;
+    }
+    // Keys follow the time of acceptance, so that the oldest events are the first ones.
+    let old: Vec<(i64, i64, i64)> = transaction
+        .prepare_cached(
+            "SELECT key, first_delivery, first_delivery + deliveries FROM
+                 (SELECT * FROM events ORDER BY key LIMIT ?) WHERE time < ?",
+        )?
+        .query_map((PURGE_EVENTS, before.as_millis()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut purged = Purged { more: old.len() == usize::try_from(PURGE_EVENTS).unwrap_or(0), ..Purged::default() };
+    for (event, first, end) in old {
+        let is_being_sent = transaction
+            .prepare_cached("SELECT 1 FROM deliveries WHERE position >= ? AND position < ? AND state = 1 LIMIT 1")?
+            .exists((first, end))?;
+        if is_being_sent {
+            continue;
+        }
+        purged.expired += expire(transaction, first, end)?;
+        for sql in [
+            "DELETE FROM attempts WHERE delivery >= ? AND delivery < ?",
+            "DELETE FROM deliveries WHERE position >= ? AND position < ?",
+        ] {
+            transaction.prepare_cached(sql)?.execute((first, end))?;
+        }
+        transaction.prepare_cached("DELETE FROM events WHERE key = ?")?.execute([event])?;
+        purged.events += 1;
+    }
+    Ok(purged)
+}
+
+/// Takes what still waits among these deliveries out of the lanes, counted as expired.
+fn expire(transaction: &Transaction<'_>, first: i64, end: i64) -> Result<u64, StoreError> {
+    let waiting: Vec<(SubscriptionKey, i64)> = transaction
+        .prepare_cached(
+            "SELECT subscription, COUNT(*) FROM deliveries WHERE position >= ? AND position < ? AND state = 0
+             GROUP BY subscription",
+        )?
+        .query_map((first, end), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    transaction
+        .prepare_cached("UPDATE deliveries SET state = 4, due_at = NULL WHERE position >= ? AND position < ? AND state = 0")?
+        .execute((first, end))?;
+    let mut expired = 0;
+    for (lane, count) in waiting {
+        transaction
+            .prepare_cached("UPDATE lanes SET expired = expired + ?2 WHERE subscription = ?1")?
+            .execute((lane, count))?;
+        lanes::take_waiting(transaction, lane, count)?;
+        expired += natural(count);
+    }
+    Ok(expired)
+}

@@ -1,0 +1,116 @@
+//! The embedded store: one file, one writing thread that commits in groups, some reading connections.
+//!
+//! - [`writer`]: the thread, its queue, group commit.
+//! - [`readers`]: connections for what only reads.
+//! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`], [`work`] and [`lanes`] do the engine's work.
+//! - [`schema`]: connections, pragmas, migrations. [`location`]: the URL and the lock of the only server.
+
+mod accept;
+mod catalogue;
+mod engine;
+mod history;
+mod lanes;
+mod location;
+mod readers;
+mod rows;
+mod schema;
+mod work;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub use location::{ServerLock, SqliteLocation};
+use rusqlite::{Connection, Transaction};
+
+use self::{
+    readers::Readers,
+    writer::{Durability, Writer},
+};
+use crate::{Limits, error::StoreError};
+
+/// The embedded store.
+pub(crate) struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    limits: Limits,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens the store, making its folder, its file and its tables where need be.
+    pub(crate) async fn open(location: &SqliteLocation, limits: Limits) -> Result<Self, StoreError> {
+        let path = location.path().to_owned();
+        let (writer, readers) = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
+                let connection = schema::open_for_writing(&path, limits)?;
+                let readers = Readers::open(&path)?;
+                Ok((Writer::start(connection)?, readers))
+            })
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))??
+        };
+        Ok(Self { writer, readers, limits, path })
+    }
+
+    /// Writes so that what it answers is on disk.
+    async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.run(Durability::Synced, job).await
+    }
+
+    /// Writes what may be lost with the machine's power, though not with the process.
+    async fn write_relaxed<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.run(Durability::Relaxed, job).await
+    }
+
+    /// Refuses events while the disk is nearly full, so that there is room to record what becomes of those accepted.
+    fn check_free_disk(&self) -> Result<(), StoreError> {
+        let wanted = self.limits.min_free_disk;
+        if wanted == 0 {
+            return Ok(());
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new(".")))
+            .map_err(|error| StoreError::Unavailable(format!("the disk does not tell its free space: {error}")))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < wanted {
+            return Err(StoreError::Full(format!("{free} bytes are free on the disk and {wanted} must be")));
+        }
+        Ok(())
+    }
+
+    async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.readers.run(job).await
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match &error {
+            rusqlite::Error::QueryReturnedNoRows => Self::NotFound,
+            rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+                ErrorCode::DiskFull => Self::Full(error.to_string()),
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt(error.to_string()),
+                ErrorCode::ConstraintViolation => Self::Conflict,
+                _ => Self::Unavailable(error.to_string()),
+            },
+            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}

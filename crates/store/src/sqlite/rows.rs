@@ -1,0 +1,127 @@
+//! Values as SQLite keeps them.
+
+use std::collections::HashMap;
+
+use hookcast_core::{
+    account::Account,
+    canonical::ContentMd5,
+    clock::Timestamp,
+    delivery::DeliveryState,
+    event::{Event, EventType},
+    id::{AccountId, EventId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::{Health, Subscription},
+};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use serde_json::value::RawValue;
+
+use crate::{catalogue::SubscriptionStatus, error::StoreError};
+
+/// The number under which tables name a subscription.
+pub(super) type SubscriptionKey = i64;
+
+/// How `state` is kept.
+pub(super) const fn state_code(state: DeliveryState) -> i64 {
+    match state {
+        DeliveryState::Waiting => 0,
+        DeliveryState::Sending => 1,
+        DeliveryState::Delivered => 2,
+        DeliveryState::Failed => 3,
+        DeliveryState::Expired => 4,
+        DeliveryState::Cancelled => 5,
+    }
+}
+
+pub(super) fn state_of(code: i64) -> Result<DeliveryState, StoreError> {
+    let all = DeliveryState::ALL;
+    all.into_iter()
+        .find(|state| state_code(*state) == code)
+        .ok_or_else(|| StoreError::Corrupt(format!("a delivery has the unknown state {code}")))
+}
+
+pub(super) fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn natural(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+pub(super) fn small(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or(if value < 0 { 0 } else { u32::MAX })
+}
+
+/// The keys of subscriptions, looked up once for each job.
+#[derive(Default)]
+pub(super) struct Keys(HashMap<SubscriptionId, Option<SubscriptionKey>>);
+
+impl Keys {
+    /// The key of a subscription, the deleted ones included.
+    pub(super) fn of(
+        &mut self,
+        connection: &Connection,
+        id: SubscriptionId,
+    ) -> Result<Option<SubscriptionKey>, StoreError> {
+        if let Some(key) = self.0.get(&id) {
+            return Ok(*key);
+        }
+        let key = connection
+            .prepare_cached("SELECT key FROM subscriptions WHERE id = ?")?
+            .query_row([id.to_bytes()], |row| row.get(0))
+            .optional()?;
+        self.0.insert(id, key);
+        Ok(key)
+    }
+}
+
+/// Reads `id, user_id, user_email, created_at` from column `at` on.
+pub(super) fn account(row: &Row<'_>, at: usize) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id: AccountId::from_bytes(row.get(at)?),
+        user_id: row.get(at + 1)?,
+        user_email: row.get(at + 2)?,
+        created_at: Timestamp::from_millis(row.get(at + 3)?),
+    })
+}
+
+/// What [`subscription_status`] reads. `s` is the subscription, `a` its account, `l` its lane.
+pub(super) const STATUS_COLUMNS: &str = "s.id, a.id, a.user_id, s.event, s.url, s.secret, s.is_active, s.failure_count, \
+     s.failing_since, s.created_at, l.waiting, l.expired";
+
+/// The tables of [`STATUS_COLUMNS`].
+pub(super) const STATUS_TABLES: &str =
+    "subscriptions s JOIN accounts a ON a.key = s.account JOIN lanes l ON l.subscription = s.key";
+
+pub(super) fn subscription_status(row: &Row<'_>) -> Result<SubscriptionStatus, StoreError> {
+    let subscription = Subscription {
+        id: SubscriptionId::from_bytes(row.get(0)?),
+        account: AccountId::from_bytes(row.get(1)?),
+        user_id: row.get(2)?,
+        event: event_type(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+        url: row.get(4)?,
+        secret: SigningSecret::from_bytes(row.get(5)?),
+        is_active: row.get(6)?,
+        health: Health {
+            failure_count: row.get(7)?,
+            failing_since: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
+        },
+        created_at: Timestamp::from_millis(row.get(9)?),
+    };
+    Ok(SubscriptionStatus { subscription, waiting: natural(row.get(10)?), expired: natural(row.get(11)?) })
+}
+
+fn event_type(text: &str) -> Result<EventType, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt("an event type is malformed".into()))
+}
+
+/// Reads `id, type, time, md5, payload` from column `at` on.
+pub(super) fn event(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
+    Ok(Event {
+        id: EventId::from_bytes(row.get(at)?),
+        event_type: event_type(row.get_ref(at + 1)?.as_str().map_err(rusqlite::Error::from)?)?,
+        time: Timestamp::from_millis(row.get(at + 2)?),
+        md5: ContentMd5::from_bytes(row.get(at + 3)?),
+        payload: RawValue::from_string(row.get(at + 4)?)
+            .map_err(|_| StoreError::Corrupt("an event's payload is no JSON".into()))?,
+    })
+}

@@ -1,0 +1,125 @@
+//! Connections as the store wants them, and the tables' versions.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::location::make_folder;
+use crate::{Limits, error::StoreError};
+
+/// The migrations in order. The file's `user_version` is the number of the last one that it has.
+const MIGRATIONS: [(u32, &str); 1] = [(1, include_str!("migrations/0001_initial.sql"))];
+
+/// How many prepared statements a connection keeps: more than there are different ones.
+const STATEMENTS: usize = 96;
+
+/// Bytes of the database that a connection caches.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// Opens the connection that writes, and brings the file to the newest version.
+pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection, StoreError> {
+    make_folder(path)?;
+    let mut connection = Connection::open_with_flags(path, flags() | OpenFlags::SQLITE_OPEN_CREATE)
+        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+    connection.busy_timeout(limits.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Has an effect only before the first table is made.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Unavailable(format!("{}: no write-ahead log here, but `{mode}`", path.display())));
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    if limits.max_size > 0 {
+        let page_size: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = i64::try_from(limits.max_size).unwrap_or(i64::MAX) / page_size;
+        connection.pragma_update(None, "max_page_count", pages.max(1))?;
+    }
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that reads.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags())?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB / 8)?;
+    Ok(connection)
+}
+
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+/// Applies the migrations that the file does not have yet. Of two processes that start at once, one does it and the other
+/// finds it done: the version is read under the lock under which it is changed.
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let newest = MIGRATIONS.last().map_or(0, |(number, _)| *number);
+    if version > newest {
+        return Err(StoreError::Corrupt(format!(
+            "its tables are of version {version} and this Hookcast knows {newest} at the most: run a newer Hookcast"
+        )));
+    }
+    for (_, migration) in MIGRATIONS.iter().filter(|(number, _)| *number > version) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", newest)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_made_migrated_once_and_give_space_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/down/hookcast.db");
+        for _ in 0..2 {
+            let connection = open_for_writing(&path, Limits::default()).unwrap();
+            let pragma = |name: &str| -> i64 {
+                connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+            };
+            assert_eq!(pragma("user_version"), 1);
+            assert_eq!(pragma("auto_vacuum"), 2);
+            assert_eq!(pragma("synchronous"), 2);
+        }
+    }
+
+    #[test]
+    fn a_file_from_the_future_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hookcast.db");
+        open_for_writing(&path, Limits::default()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = open_for_writing(&path, Limits::default()).unwrap_err();
+        assert!(error.to_string().contains("run a newer Hookcast"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hookcast.db");
+        std::fs::write(&path, "these are not the pages you are looking for".repeat(100)).unwrap();
+        assert!(matches!(open_for_writing(&path, Limits::default()), Err(StoreError::Corrupt(_))));
+    }
+
+    #[test]
+    fn many_processes_may_start_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hookcast.db");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| open_for_writing(&path, Limits::default()).unwrap());
+            }
+        });
+    }
+}

@@ -1,0 +1,240 @@
+//! Group commit: one thread writes, and commits together whatever has gathered while it wrote the last group. One fsync thus
+//! serves many writes, and the more come at once the fewer fsyncs each costs.
+
+use std::{panic::AssertUnwindSafe, sync::mpsc, thread};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::error::StoreError;
+
+/// How many writes may wait before more are refused.
+const QUEUE: usize = 8_192;
+
+/// The most writes in one commit, so that the first of them does not wait long.
+const GROUP: usize = 512;
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The loss of power: it is on disk.
+    Synced,
+    /// The death of the process. It reaches the disk with the next synced commit or checkpoint.
+    Relaxed,
+}
+
+/// A write. `run` works inside the group's transaction; `conclude` answers the caller after its end.
+trait Job: Send {
+    /// Answers whether the group can go on; not when the connection itself is in trouble.
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError>;
+    fn conclude(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Write<T, F> {
+    job: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Write<T, F>
+where
+    T: Send,
+    F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let Some(job) = self.job.take() else { return Ok(()) };
+        execute(transaction, "SAVEPOINT job")?;
+        let result = job(transaction);
+        match &result {
+            Ok(_) => execute(transaction, "RELEASE job")?,
+            Err(_) => {
+                // SQLite itself rolls back the whole transaction on some errors, a full disk among them.
+                if transaction.is_autocommit() {
+                    return Err(result.err().unwrap_or(StoreError::NotFound));
+                }
+                execute(transaction, "ROLLBACK TO job")?;
+                execute(transaction, "RELEASE job")?;
+            }
+        }
+        self.result = Some(result);
+        Ok(())
+    }
+
+    fn conclude(self: Box<Self>, committed: Result<(), StoreError>) {
+        let unanswered = || Err(StoreError::Unavailable("the write was interrupted".into()));
+        let result = match (committed, self.result) {
+            (Ok(()), result) => result.unwrap_or_else(unanswered),
+            // What it found was as true before the failed commit as after it.
+            (Err(_), Some(Err(error))) => Err(error),
+            (Err(error), _) => Err(error),
+        };
+        // Whoever asked may have left.
+        let _ = self.reply.send(result);
+    }
+}
+
+fn execute(transaction: &Transaction<'_>, sql: &str) -> Result<(), StoreError> {
+    transaction.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+enum Message {
+    Write(Durability, Box<dyn Job>),
+    /// Give so many free pages back to the file system; not possible inside a transaction.
+    Vacuum(i64),
+}
+
+/// The thread's front door.
+pub(super) struct Writer {
+    queue: mpsc::SyncSender<Message>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (queue, inbox) = mpsc::sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || write_groups(connection, &inbox))
+            .map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `job` in a transaction and answers when that has been committed. Once it is queued it runs, even where the caller
+    /// leaves.
+    pub(super) async fn run<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let write = Box::new(Write { job: Some(job), result: None, reply });
+        self.send(Message::Write(durability, write))?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Gives up to `pages` free pages back to the file system, some time soon.
+    pub(super) fn vacuum(&self, pages: i64) -> Result<(), StoreError> {
+        self.send(Message::Vacuum(pages))
+    }
+
+    fn send(&self, message: Message) -> Result<(), StoreError> {
+        self.queue.try_send(message).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".into()),
+            mpsc::TrySendError::Disconnected(_) => stopped(),
+        })
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the writer has stopped".into())
+}
+
+fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
+    let mut synced = true;
+    let mut group: Vec<Box<dyn Job>> = Vec::new();
+    while let Ok(first) = inbox.recv() {
+        let mut durability = Durability::Relaxed;
+        let mut vacuum = None;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Write(wanted, job) => {
+                    if wanted == Durability::Synced {
+                        durability = wanted;
+                    }
+                    group.push(job);
+                }
+                Message::Vacuum(pages) => vacuum = Some(pages),
+            }
+            next = if group.len() < GROUP { inbox.try_recv().ok() } else { None };
+        }
+        // A panic in a job is a bug of ours; it must not take everybody's writes with it.
+        let committed = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            set_synced(&connection, durability == Durability::Synced, &mut synced)?;
+            if group.is_empty() { Ok(()) } else { commit(&mut connection, &mut group) }
+        }))
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("a write failed inside".into())));
+        if let Err(error) = &committed {
+            tracing::error!(%error, "a group of {} writes was rolled back", group.len());
+        }
+        for job in group.drain(..) {
+            job.conclude(committed.clone());
+        }
+        if let Some(pages) = vacuum
+            && let Err(error) = connection.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
+        {
+            tracing::warn!(%error, "free pages could not be given back to the file system");
+        }
+    }
+    // Nobody can ask for more: make durable what relaxed commits have left.
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+}
+
+/// In WAL mode `NORMAL` leaves out the fsync at a commit; the next one under `FULL` covers what went before.
+fn set_synced(connection: &Connection, wanted: bool, current: &mut bool) -> Result<(), StoreError> {
+    if wanted != *current {
+        connection.pragma_update(None, "synchronous", if wanted { "FULL" } else { "NORMAL" })?;
+        *current = wanted;
+    }
+    Ok(())
+}
+
+fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in group {
+        job.run(&transaction)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer(folder: &tempfile::TempDir) -> Writer {
+        let connection = Connection::open(folder.path().join("w.db")).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE numbers (n INTEGER PRIMARY KEY)").unwrap();
+        Writer::start(connection).unwrap()
+    }
+
+    async fn insert(writer: &Writer, n: i64, then: Result<(), StoreError>) -> Result<(), StoreError> {
+        writer
+            .run(Durability::Synced, move |transaction| {
+                transaction.execute("INSERT INTO numbers VALUES (?)", [n])?;
+                then
+            })
+            .await
+    }
+
+    async fn count(writer: &Writer) -> i64 {
+        writer
+            .run(Durability::Relaxed, |t| Ok(t.query_row("SELECT COUNT(*) FROM numbers", [], |row| row.get(0))?))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_nothing_and_spares_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        let (a, b, c) = tokio::join!(
+            insert(&writer, 1, Ok(())),
+            insert(&writer, 2, Err(StoreError::NotFound)),
+            insert(&writer, 3, Ok(()))
+        );
+        assert!(a.is_ok() && matches!(b, Err(StoreError::NotFound)) && c.is_ok());
+        assert!(matches!(insert(&writer, 3, Ok(())).await, Err(StoreError::Conflict)));
+        assert_eq!(count(&writer).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_write_is_an_error_and_not_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        let result: Result<(), _> = writer.run(Durability::Synced, |_| panic!("a bug")).await;
+        assert!(matches!(result, Err(StoreError::Unavailable(_))));
+        insert(&writer, 1, Ok(())).await.unwrap();
+        assert_eq!(count(&writer).await, 1);
+    }
+}
