@@ -43,6 +43,7 @@ pub enum CanonicalError {
 pub fn canonical_json(json: &str) -> Result<String, CanonicalError> {
     let mut out = Vec::with_capacity(json.len());
     write_canonical(json, &mut out)?;
+    // Always UTF-8: the output is whole runs of the input and whole characters.
     String::from_utf8(out).map_err(|_| CanonicalError::Malformed)
 }
 

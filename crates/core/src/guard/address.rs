@@ -186,7 +186,8 @@ const SPECIAL_V4: &[(Ipv4Net, AddressKind)] = &[
     (v4(240, 0, 0, 0, 4), AddressKind::Reserved),        // RFC 1112
 ];
 
-/// The same for IPv6. What lies outside [`GLOBAL_UNICAST_V6`] is listed only where there is more to say than "reserved".
+/// The same for IPv6. What lies outside [`GLOBAL_UNICAST_V6`] is listed only where there is more to say than
+/// "reserved".
 const SPECIAL_V6: &[(Ipv6Net, AddressKind)] = &[
     (v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254], 128), AddressKind::Metadata), // AWS
     (v6([0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254], 128), AddressKind::Metadata), // Google Cloud
@@ -291,10 +292,11 @@ mod tests {
 
     #[test]
     fn the_neighbours_of_special_blocks_are_public() {
-        let neighbours = "1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 168.63.129.15 \
-            168.63.129.17 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.0 \
-            192.0.3.0 192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 \
-            203.0.112.255 203.0.114.0 223.255.255.255 8.8.8.8 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2000:: 2001:200:: \
+        let neighbours = "1.0.0.0 9.255.255.255 \
+            11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 168.63.129.15 \
+            168.63.129.17 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.0 192.0.3.0 \
+            192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 203.0.112.255 \
+            203.0.114.0 223.255.255.255 8.8.8.8 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2000:: 2001:200:: \
             2001:4860:4860::8888 2001:db7:: 2001:db9:: 2002:808:808::1 2620:4f:8001:: 2a00:1450::1 3ffe:: \
             3fff:1000::";
         for address in neighbours.split(' ') {

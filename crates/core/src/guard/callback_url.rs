@@ -131,22 +131,28 @@ impl CallbackUrl {
         self.port
     }
 
-    /// The URL for logs: the query's values, which often are secrets, are replaced by `***`.
+    /// The URL for logs; see [`mask_query`].
     #[must_use]
     pub fn masked(&self) -> String {
-        let Some((before, query)) = self.text.split_once('?') else {
-            return self.text.clone();
-        };
-        let pairs: Vec<_> = query
-            .split('&')
-            .map(|pair| match pair.split_once('=') {
-                Some((name, _)) => format!("{name}=***"),
-                None if pair.is_empty() => String::new(),
-                None => "***".to_owned(),
-            })
-            .collect();
-        format!("{before}?{}", pairs.join("&"))
+        mask_query(&self.text)
     }
+}
+
+/// A URL for logs and for others than its owner: the query's values, which often are secrets, are replaced by `***`.
+#[must_use]
+pub fn mask_query(url: &str) -> String {
+    let Some((before, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let pairs: Vec<_> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}=***"),
+            None if pair.is_empty() => String::new(),
+            None => "***".to_owned(),
+        })
+        .collect();
+    format!("{before}?{}", pairs.join("&"))
 }
 
 impl fmt::Debug for CallbackUrl {

@@ -1,8 +1,8 @@
 //! The guard against callbacks that would make Hookcast knock at doors of its own network (server-side request
 //! forgery).
 //!
-//! It judges in two places. [`CallbackUrl::parse`] judges the text when a subscription is made, so that a mistake is told
-//! at once. [`check_resolved`] judges the addresses when a connection is made, which is what protects: only then is it
+//! It judges twice. [`CallbackUrl::parse`] judges the text when a subscription is made, so that a mistake is told at
+//! once. [`check_resolved`] judges the addresses when a connection is made, which is what protects: only then is it
 //! known where a name leads. Nothing here resolves a name or opens a connection.
 
 mod address;
@@ -12,4 +12,4 @@ mod local_name;
 mod tests;
 
 pub use address::{AddressKind, AllowedNetworks, SpecialAddress, check_address, check_resolved};
-pub use callback_url::{CallbackUrl, Host, MAX_URL_LENGTH, UrlRefused};
+pub use callback_url::{CallbackUrl, Host, MAX_URL_LENGTH, UrlRefused, mask_query};

@@ -33,7 +33,7 @@ const HOSTILE: &[(&str, &str)] = &[
     (
         "Slashes",
         "http:example.com http:/example.com http:///example.com https:////example.com http: https:?x http:@127.0.0.1 \
-         http:/\u{2f}/127.0.0.1",
+         https:/127.0.0.1",
     ),
     (
         "Backslash",
@@ -94,10 +94,10 @@ const HOSTILE: &[(&str, &str)] = &[
     ),
     (
         "Malformed",
-        "http://[::1 http://[::1]x http://[ http://[] http://[127.0.0.1] http://256.256.256.256 http://425.510.425.510. http://4294967296 \
-         http://1.2.3.4.5 http://127..1 http://0x7f.1.x.1 http://exa<mple.com http://a^b http://a|b http://xn--a \
-         http://[::1]]:80 http://08.0.0.1 http://[::ffff:127.1] http://[::ffff:0177.0.0.1] \
-         http://[1::2::3]",
+        "http://[::1 http://[::1]x http://[ http://[] http://[127.0.0.1] http://256.256.256.256 \
+         http://425.510.425.510. http://4294967296 http://1.2.3.4.5 http://127..1 http://0x7f.1.x.1 \
+         http://exa<mple.com http://a^b http://a|b http://xn--a http://[::1]]:80 http://08.0.0.1 \
+         http://[::ffff:127.1] http://[::ffff:0177.0.0.1] http://[1::2::3]",
     ),
 ];
 
@@ -225,7 +225,8 @@ fn refusals_say_what_to_do() {
     for (text, message) in [
         (
             "http://127.1",
-            "the URL's host 127.0.0.1 is a loopback address; use a public address, or ask the operator to allow its network",
+            "the URL's host 127.0.0.1 is a loopback address; use a public address, or ask the operator to allow its \
+             network",
         ),
         (
             "http://LOCALHOST",
@@ -298,7 +299,11 @@ fn url_like() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_spelling_hides_a_private_address(
-        address in private_ipv4(), parts in 1..=4_usize, radixes in any::<[u8; 4]>(), zeros in 0..4_usize, dot in any::<bool>(),
+        address in private_ipv4(),
+        parts in 1..=4_usize,
+        radixes in any::<[u8; 4]>(),
+        zeros in 0..4_usize,
+        dot in any::<bool>(),
     ) {
         let bits = address.to_bits();
         let mut spelling = String::new();

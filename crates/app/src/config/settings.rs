@@ -1,0 +1,391 @@
+//! The table of settings: each stands here once, with everything there is to say about it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use hookcast_core::policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule};
+use tracing::Level;
+
+use super::{
+    Config, ConfigError, Database, DatabaseUrl, Delivery, Envelope, Limits, Log, LogFormat, Registration,
+    RegistrationMode, Retention, Shutdown, Source, Trigger,
+    value::{
+        Invalid, Raw, address, choice, database_url, duration, integer, line, masked, network, number, path, plain,
+        size, token, url_masked,
+    },
+};
+
+/// One setting.
+pub(super) struct Setting {
+    /// Its name in files and flags.
+    pub key: &'static str,
+    /// The value without any other, in the spelling of the environment.
+    pub default: &'static str,
+    /// What it is for, a sentence.
+    pub doc: &'static str,
+    /// What it takes; completes "it must be".
+    pub allowed: &'static str,
+    /// How a value is shown to people: as it is, or without its secrets.
+    pub show: fn(&str) -> String,
+    /// Reads a value into its field.
+    pub set: fn(&mut Config, &Raw) -> Result<(), Invalid>,
+}
+
+impl Setting {
+    /// Its name in the environment.
+    pub(super) fn variable(&self) -> String {
+        format!("HOOKCAST_{}", self.key.to_ascii_uppercase().replace('.', "_"))
+    }
+
+    /// The error about a value that it does not take.
+    pub(super) fn refuse(&self, invalid: Invalid, place: Source) -> ConfigError {
+        let invalid = match invalid {
+            Invalid::Text(text) => Invalid::Text((self.show)(&text)),
+            kind @ Invalid::Kind(_) => kind,
+        };
+        ConfigError::invalid(place, self.key, invalid, self.allowed)
+    }
+}
+
+fn put<T>(field: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
+    value.map(|value| *field = value)
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+/// A hundred years: long enough for anyone, and far from where arithmetic with times overflows.
+const CENTURY: Duration = Duration::from_secs(36_500 * 86_400);
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// All settings, in the order of the reference.
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        default: "127.0.0.1:9000",
+        doc: "Where the service answers. Port `0` is any free port.",
+        allowed: "an IP address and a port such as `127.0.0.1:9000`, `0.0.0.0:9000` or `[::]:9000`",
+        show: plain,
+        set: |config, raw| put(&mut config.listen, raw.one(address)),
+    },
+    Setting {
+        key: "database.url",
+        default: "sqlite://data/hookcast.db",
+        doc: "The store.",
+        allowed: "the URL of a store such as `sqlite://data/hookcast.db` or `postgres://user:password@host/database`",
+        show: url_masked,
+        set: |config, raw| put(&mut config.database.url, raw.one(database_url)),
+    },
+    Setting {
+        key: "database.max_size",
+        default: "0",
+        doc: "How large the store may grow before it accepts no more events. `0` is without a limit.",
+        allowed: "a size such as `500MiB` or `10GiB`, at most `1024TiB`",
+        show: plain,
+        set: |config, raw| {
+            put(&mut config.database.max_size, raw.one(size(0..=1024 * TIB)).map(|n| (n > 0).then_some(n)))
+        },
+    },
+    Setting {
+        key: "database.min_free_disk",
+        default: "64MiB",
+        doc: "How much of the store's disk must be free for events to be accepted.",
+        allowed: "a size such as `64MiB`, at most `1TiB`",
+        show: plain,
+        set: |config, raw| put(&mut config.database.min_free_disk, raw.one(size(0..=TIB))),
+    },
+    Setting {
+        key: "registration.mode",
+        default: "closed",
+        doc: "Who may register subscriptions: only who has a token, or anyone.",
+        allowed: "`closed` or `open`",
+        show: plain,
+        set: |config, raw| {
+            let modes = [("closed", RegistrationMode::Closed), ("open", RegistrationMode::Open)];
+            put(&mut config.registration.mode, raw.one(choice(modes)))
+        },
+    },
+    Setting {
+        key: "registration.token",
+        default: "",
+        doc: "The bearer token for registering subscriptions.",
+        allowed: "1 to 512 visible ASCII characters without spaces, or empty for none",
+        show: masked,
+        set: |config, raw| put(&mut config.registration.token, raw.optional(token)),
+    },
+    Setting {
+        key: "trigger.token",
+        default: "",
+        doc: "The bearer token for triggering events.",
+        allowed: "1 to 512 visible ASCII characters without spaces, or empty for none",
+        show: masked,
+        set: |config, raw| put(&mut config.trigger.token, raw.optional(token)),
+    },
+    Setting {
+        key: "limits.event_size",
+        default: "1MiB",
+        doc: "The largest event.",
+        allowed: "a size from `1` to `1GiB`",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.event_size, raw.one(size(1..=GIB))),
+    },
+    Setting {
+        key: "limits.request_size",
+        default: "16MiB",
+        doc: "The largest request body. Not smaller than `limits.event_size`.",
+        allowed: "a size from `1` to `1GiB`",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.request_size, raw.one(size(1..=GIB))),
+    },
+    Setting {
+        key: "limits.batch_events",
+        default: "10000",
+        doc: "The most events in one request.",
+        allowed: "an integer from 1 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.batch_events, raw.one(integer(1..=1_000_000))),
+    },
+    Setting {
+        key: "limits.connections",
+        default: "10000",
+        doc: "The most connections at once.",
+        allowed: "an integer from 1 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.connections, raw.one(integer(1..=1_000_000))),
+    },
+    Setting {
+        key: "limits.buffered",
+        default: "256MiB",
+        doc: "The most bytes of request bodies that are being read or stored at once; beyond it the answer is `503`. \
+              Not smaller than `limits.request_size`.",
+        allowed: "a size from `1` to `1TiB`",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.buffered, raw.one(size(1..=TIB))),
+    },
+    Setting {
+        key: "delivery.timeout",
+        default: "15s",
+        doc: "The longest that a whole attempt may take, from the name lookup to the end of the answer. \
+              At most two thirds of `delivery.lease`.",
+        allowed: "a duration such as `15s`, from `1ms` to `40m`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.timeout, raw.one(duration(MILLISECOND..=HOUR * 2 / 3))),
+    },
+    Setting {
+        key: "delivery.connect_timeout",
+        default: "5s",
+        doc: "The longest that connecting may take, as a part of the attempt. At most `delivery.timeout`.",
+        allowed: "a duration such as `5s`, from `1ms` to `40m`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.connect_timeout, raw.one(duration(MILLISECOND..=HOUR * 2 / 3))),
+    },
+    Setting {
+        key: "delivery.lease",
+        default: "30s",
+        doc: "How long the deliveries of a process that died wait until another one takes over.",
+        allowed: "a duration such as `30s`, from `1s` to `1h`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.lease, raw.one(duration(SECOND..=HOUR))),
+    },
+    Setting {
+        key: "delivery.success",
+        default: "200",
+        doc: "Which answers of a receiver count as a success.",
+        allowed: "`200` (only that status) or `2xx` (200 to 299)",
+        show: plain,
+        set: |config, raw| {
+            let rules = [("200", SuccessRule::Exactly200), ("2xx", SuccessRule::Any2xx)];
+            put(&mut config.delivery.success, raw.one(choice(rules)))
+        },
+    },
+    Setting {
+        key: "delivery.retry_schedule",
+        default: "5s,5m,30m,2h,5h,10h,14h,20h,24h",
+        doc: "The delays after which a failed delivery is tried again, one for each further attempt. \
+              An empty list is no retries.",
+        allowed: "a list of at most 100 durations such as `5s`, `10m`, `24h`, each at most `30d`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.retry.delays, raw.list(100, duration(Duration::ZERO..=MONTH))),
+    },
+    Setting {
+        key: "delivery.retry_jitter",
+        default: "0.1",
+        doc: "How far a delay may stray to either side, as a share of it, so that what failed together does not come \
+              back together.",
+        allowed: "a number from 0 to 1",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.retry.jitter, raw.one(number(0.0..=1.0))),
+    },
+    Setting {
+        key: "delivery.max_failures",
+        default: "20",
+        doc: "How many failures in a row a subscription is allowed; one more may make it inactive.",
+        allowed: "an integer from 0 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.deactivation.max_failures, raw.one(integer(0..=1_000_000))),
+    },
+    Setting {
+        key: "delivery.deactivate_after",
+        default: "5d",
+        doc: "How long the failures must have lasted as well before a subscription is made inactive. \
+              `0`: their number alone decides.",
+        allowed: "a duration such as `12h` or `5d`, at most `36500d`, or `0`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.deactivation.after, raw.one(duration(Duration::ZERO..=CENTURY))),
+    },
+    Setting {
+        key: "delivery.allow_networks",
+        default: "",
+        doc: "Networks that may be called although they are private, local or otherwise not public.",
+        allowed: "a list of at most 1000 networks or addresses such as `10.0.0.0/8`, `192.168.1.5`, `fd00::/8`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.allow_networks, raw.list(1_000, network)),
+    },
+    Setting {
+        key: "delivery.max_in_flight",
+        default: "1024",
+        doc: "The most attempts at once in the whole process.",
+        allowed: "an integer from 1 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.max_in_flight, raw.one(integer(1..=1_000_000))),
+    },
+    Setting {
+        key: "delivery.max_in_flight_per_subscription",
+        default: "64",
+        doc: "The most attempts at once for one subscription.",
+        allowed: "an integer from 1 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.max_in_flight_per_subscription, raw.one(integer(1..=1_000_000))),
+    },
+    Setting {
+        key: "delivery.max_waiting",
+        default: "1000000",
+        doc: "The most deliveries that may wait for one subscription; beyond it the oldest expire.",
+        allowed: "an integer from 1 to 1000000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.max_waiting, raw.one(integer(1..=1_000_000_000))),
+    },
+    Setting {
+        key: "delivery.ca_file",
+        default: "",
+        doc: "A PEM file of certificate authorities to trust for callbacks besides the public ones.",
+        allowed: "a path, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.ca_file, raw.optional(path)),
+    },
+    Setting {
+        key: "deduplicate",
+        default: "off",
+        doc: "Whether an event with the content of an earlier one is dropped: never, for a time after the first one, \
+              or always.",
+        allowed: "`off`, `forever`, or a duration such as `24h`, from `1s` to `36500d`",
+        show: plain,
+        set: |config, raw| put(&mut config.deduplicate, raw.one(deduplicate)),
+    },
+    Setting {
+        key: "retention.age",
+        default: "90d",
+        doc: "How long events and what became of them are kept. Longer than the retries of a delivery take.",
+        allowed: "a duration such as `90d`, from `1s` to `36500d`",
+        show: plain,
+        set: |config, raw| put(&mut config.retention.age, raw.one(duration(SECOND..=CENTURY))),
+    },
+    Setting {
+        key: "envelope.creator",
+        default: "hookcast",
+        doc: "Who made an event, when the trigger does not say.",
+        allowed: "a line of 1 to 256 characters",
+        show: plain,
+        set: |config, raw| put(&mut config.envelope.creator, raw.one(line)),
+    },
+    Setting {
+        key: "envelope.source",
+        default: "hookcast",
+        doc: "Where an event comes from, when the trigger does not say.",
+        allowed: "a line of 1 to 256 characters",
+        show: plain,
+        set: |config, raw| put(&mut config.envelope.source, raw.one(line)),
+    },
+    Setting {
+        key: "envelope.description",
+        default: "hookcast events",
+        doc: "What an event is about, when the trigger does not say.",
+        allowed: "a line of 1 to 256 characters",
+        show: plain,
+        set: |config, raw| put(&mut config.envelope.description, raw.one(line)),
+    },
+    Setting {
+        key: "shutdown.grace",
+        default: "20s",
+        doc: "How long attempts under way may take to end by themselves when the service stops.",
+        allowed: "a duration such as `20s`, at most `1h`, or `0`",
+        show: plain,
+        set: |config, raw| put(&mut config.shutdown.grace, raw.one(duration(Duration::ZERO..=HOUR))),
+    },
+    Setting {
+        key: "log.level",
+        default: "info",
+        doc: "The least severe level that is logged.",
+        allowed: "`error`, `warn`, `info`, `debug` or `trace`",
+        show: plain,
+        set: |config, raw| put(&mut config.log.level, raw.one(choice(LEVELS))),
+    },
+    Setting {
+        key: "log.format",
+        default: "text",
+        doc: "How log lines are written: for people, or as one JSON object a line.",
+        allowed: "`text` or `json`",
+        show: plain,
+        set: |config, raw| {
+            put(&mut config.log.format, raw.one(choice([("text", LogFormat::Text), ("json", LogFormat::Json)])))
+        },
+    },
+];
+
+const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+
+fn deduplicate(text: &str) -> Option<Deduplicate> {
+    match text {
+        "off" => Some(Deduplicate::Off),
+        "forever" => Some(Deduplicate::Forever),
+        _ => duration(SECOND..=CENTURY)(text).map(Deduplicate::Within),
+    }
+}
+
+impl Config {
+    /// The fields before the defaults of the table are put into them. Nothing but [`super::load`] sees these values.
+    pub(super) fn blank() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+            database: Database { url: DatabaseUrl::new(""), max_size: None, min_free_disk: 0 },
+            registration: Registration { mode: RegistrationMode::Closed, token: None },
+            trigger: Trigger { token: None },
+            limits: Limits { event_size: 0, request_size: 0, batch_events: 0, connections: 0, buffered: 0 },
+            delivery: Delivery {
+                timeout: Duration::ZERO,
+                connect_timeout: Duration::ZERO,
+                lease: Duration::ZERO,
+                success: SuccessRule::default(),
+                retry: RetrySchedule { delays: Vec::new(), jitter: 0.0 },
+                deactivation: DeactivationPolicy { max_failures: 0, after: Duration::ZERO },
+                allow_networks: Vec::new(),
+                max_in_flight: 0,
+                max_in_flight_per_subscription: 0,
+                max_waiting: 0,
+                ca_file: None,
+            },
+            deduplicate: Deduplicate::default(),
+            retention: Retention { age: Duration::ZERO },
+            envelope: Envelope { creator: String::new(), source: String::new(), description: String::new() },
+            shutdown: Shutdown { grace: Duration::ZERO },
+            log: Log { level: Level::ERROR, format: LogFormat::Text },
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What has to be done now and then, whatever else happens.
+
+use std::{sync::Arc, time::Duration};
+
+use hookcast_core::clock::Clock;
+use hookcast_store::{Store, StoreError};
+
+use crate::dispatcher::Dispatcher;
+
+/// How often leases are looked through for those that have run out.
+const RESCUE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often old events are looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(10);
+
+/// The pause between two batches of old events, in which others may write.
+const PURGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes what dead processes held due again, for as long as the future lives.
+pub async fn rescue(dispatcher: &Arc<Dispatcher>) {
+    let parts = dispatcher.parts();
+    loop {
+        tokio::time::sleep(RESCUE_EVERY).await;
+        match parts.store.rescue(parts.clock.now()).await {
+            Ok(0) => {}
+            Ok(rescued) => {
+                tracing::warn!("took over {rescued} deliveries of a process whose lease has run out");
+                dispatcher.wake();
+            }
+            Err(error) => tracing::warn!(%error, "leases that have run out cannot be looked for now"),
+        }
+    }
+}
+
+/// Takes away events older than `age`, for as long as the future lives.
+pub async fn retain(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, age: Duration) {
+    loop {
+        if let Err(error) = purge(store, clock, age).await {
+            tracing::warn!(%error, "old events cannot be taken away now");
+        }
+        tokio::time::sleep(PURGE_EVERY).await;
+    }
+}
+
+async fn purge(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, age: Duration) -> Result<(), StoreError> {
+    loop {
+        let now = clock.now();
+        let purged = store.purge(now.minus(age), now).await?;
+        if purged.events > 0 {
+            tracing::info!("{} old events taken away, {} of their deliveries expired", purged.events, purged.expired);
+        }
+        if !purged.more {
+            return Ok(());
+        }
+        tokio::time::sleep(PURGE_PAUSE).await;
+    }
+}

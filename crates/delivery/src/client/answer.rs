@@ -1,0 +1,87 @@
+//! Answers, read with a bound: a receiver decides what it sends, not how much of it is kept.
+
+use bytes::Bytes;
+use hookcast_core::{clock::Clock, delivery::Answer};
+use http::Response;
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use super::retry_after::retry_after;
+
+/// How much of a body is read, in bytes. After that its connection is dropped: what counts is the status.
+const BODY_MAX: usize = 64 * 1024;
+
+/// How much of a body is kept, in bytes.
+const EXCERPT_MAX: usize = 1024;
+
+/// How much is collected for the excerpt: so much more that a character which begins in it is whole.
+const COLLECT_MAX: usize = EXCERPT_MAX + 3;
+
+/// Reads an answer: its status, its beginning, and when it wants to be asked again.
+///
+/// # Errors
+///
+/// The connection breaks before the body's end or bound, or what comes is not HTTP.
+pub(super) async fn read<B>(response: Response<B>, clock: &dyn Clock) -> Result<Answer, B::Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (head, mut body) = response.into_parts();
+    let mut beginning = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        // What is not data are trailers, which mean nothing here.
+        let Ok(mut data) = frame?.into_data() else { continue };
+        length += data.len();
+        data.truncate(COLLECT_MAX - beginning.len());
+        beginning.extend_from_slice(&data);
+        if length > BODY_MAX {
+            break;
+        }
+    }
+    let status = head.status.as_u16();
+    Ok(Answer { status, excerpt: excerpt(&beginning), retry_after: retry_after(&head.headers, clock) })
+}
+
+/// The text that is kept: at most [`EXCERPT_MAX`] bytes, and safe to show. Replaced is what is not UTF-8, and control
+/// characters other than those of lines and tabs.
+fn excerpt(beginning: &[u8]) -> String {
+    let mut text = String::with_capacity(beginning.len());
+    for chunk in beginning.utf8_chunks() {
+        text.extend(chunk.valid().chars().map(visible));
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text.truncate(text.floor_char_boundary(EXCERPT_MAX));
+    text
+}
+
+fn visible(character: char) -> char {
+    match character {
+        '\n' | '\t' => character,
+        _ if character.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_text_that_is_safe_to_show() {
+        assert_eq!(excerpt(b""), "");
+        assert_eq!(excerpt("größer\n\tals\0\x1b[31m\u{9b}".as_bytes()), "größer\n\tals\u{fffd}\u{fffd}[31m\u{fffd}");
+        assert_eq!(excerpt(b"a\xffb\xc3"), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn an_excerpt_ends_between_characters_and_never_exceeds_its_bound() {
+        let long = format!("{}{}", "x".repeat(EXCERPT_MAX - 1), "€€");
+        assert_eq!(excerpt(&long.as_bytes()[..COLLECT_MAX]), "x".repeat(EXCERPT_MAX - 1));
+        let exact = format!("{}€€", "x".repeat(EXCERPT_MAX - 3));
+        assert_eq!(excerpt(&exact.as_bytes()[..COLLECT_MAX]), format!("{}€", "x".repeat(EXCERPT_MAX - 3)));
+        assert_eq!(excerpt(&[0xff; COLLECT_MAX]).len(), EXCERPT_MAX / 3 * 3);
+    }
+}

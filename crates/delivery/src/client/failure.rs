@@ -1,0 +1,97 @@
+//! At what stage a request failed, and how to say it.
+
+use std::{error::Error, io, iter};
+
+use hookcast_core::delivery::Failure;
+use http::uri::Scheme;
+use hyper_util::client::legacy;
+
+use super::connector::DialError;
+
+/// The most characters of [`ExchangeFailed::detail`].
+const DETAIL_MAX: usize = 200;
+
+/// Why there was no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct ExchangeFailed {
+    /// At what stage it failed.
+    pub failure: Failure,
+    /// More about it, for people to read, in at most 200 characters. It names the host at most, never the URL's path or
+    /// query.
+    pub detail: String,
+}
+
+impl ExchangeFailed {
+    /// From an error before the answer's head was there, of a request to a URL with this scheme.
+    pub(super) fn before_answer(error: &legacy::Error, scheme: Option<&Scheme>) -> Self {
+        let failure = match causes(error).find_map(|cause| cause.downcast_ref::<DialError>()) {
+            Some(dial) => dial.failure(),
+            // Between our connector and a connection that stands there is only TLS.
+            None if error.is_connect() && scheme == Some(&Scheme::HTTPS) => Failure::Tls,
+            None => Failure::Protocol,
+        };
+        // The outermost text only names the library.
+        Self { failure, detail: describe(error.source().unwrap_or(error)) }
+    }
+
+    /// From an error in the midst of the answer's body.
+    pub(super) fn within_answer(error: &(dyn Error + 'static)) -> Self {
+        Self { failure: Failure::Protocol, detail: describe(error) }
+    }
+}
+
+/// Whether the connection was closed before any part of the answer came.
+pub(super) fn closed_unanswered(error: &legacy::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    causes(error).any(|cause| {
+        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+            || cause.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+            })
+    })
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// An error and its causes. Those that repeat what is already said are left out.
+fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut detail = String::new();
+    for cause in causes(error) {
+        let cause = cause.to_string();
+        if detail.contains(&cause) {
+            continue;
+        }
+        if !detail.is_empty() {
+            detail.push_str(": ");
+        }
+        detail.push_str(&cause);
+    }
+    if let Some((end, _)) = detail.char_indices().nth(DETAIL_MAX) {
+        detail.truncate(end);
+    }
+    detail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Link(&'static str, #[source] Option<Box<Link>>);
+
+    #[test]
+    fn causes_are_joined_without_repetition() {
+        let chain = Link("no connection: refused", Some(Box::new(Link("refused", Some(Box::new(Link("why", None)))))));
+        assert_eq!(describe(&chain), "no connection: refused: why");
+    }
+
+    #[test]
+    fn details_are_bounded_in_characters() {
+        let text: &'static str = "ä".repeat(500).leak();
+        assert_eq!(describe(&Link(text, None)).chars().count(), DETAIL_MAX);
+    }
+}

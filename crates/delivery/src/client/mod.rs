@@ -1,0 +1,173 @@
+//! The only place that dials out: it sends requests, guards where they go, and reads bounded answers.
+
+mod answer;
+mod connector;
+mod failure;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hookcast_core::{
+    clock::Clock,
+    delivery::{Answer, AttemptResult, Failure},
+    guard::AllowedNetworks,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use connector::Connector;
+pub use failure::ExchangeFailed;
+pub use tls::ClientError;
+
+/// How long a connection that nothing uses stays open.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many unused connections are kept for one host and port.
+const IDLE_PER_HOST: usize = 128;
+
+/// The longest head of an answer, in bytes, and the most that is buffered for a connection.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// What a [`Client`] is made from.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// The time for a whole attempt: resolving, connecting, TLS, sending, and reading the answer to its end.
+    pub timeout: Duration,
+    /// The time for connecting, over all addresses of a host. Resolving and TLS are not part of it.
+    pub connect_timeout: Duration,
+    /// The networks that may be reached although they are not public.
+    pub allowed: AllowedNetworks,
+    /// A PEM file with certificates of authorities that are trusted besides the public ones.
+    pub extra_authorities: Option<PathBuf>,
+}
+
+impl ClientSettings {
+    /// For requests that their user aims, such as those of a command line: every address may be reached.
+    ///
+    /// Never for addresses that somebody else can choose.
+    #[must_use]
+    pub fn unguarded(timeout: Duration) -> Self {
+        let everything = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|network| network.parse().ok()).collect();
+        let allowed = AllowedNetworks::new(everything);
+        Self { timeout, connect_timeout: timeout, allowed, extra_authorities: None }
+    }
+}
+
+type HttpClient = legacy::Client<Connector, Full<Bytes>>;
+
+/// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
+///
+/// It follows no redirect and uses no proxy, whatever the environment says.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pooled: HttpClient,
+    /// Makes a new connection for each request.
+    unpooled: HttpClient,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    /// A client without connections so far. `clock` tells how far away a date in `Retry-After` is.
+    ///
+    /// # Errors
+    ///
+    /// The file of extra authorities cannot be read, or has no certificate or an unusable one.
+    pub fn new(settings: ClientSettings, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
+        let tls = tls::client_config(settings.extra_authorities.as_deref())?;
+        let connector = Connector::new(tls, settings.allowed, settings.connect_timeout, settings.timeout);
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_buf_size(HEAD_MAX)
+            .retry_canceled_requests(true);
+        let unpooled = builder.pool_max_idle_per_host(0).build(connector.clone());
+        let pooled = builder.pool_max_idle_per_host(IDLE_PER_HOST).build(connector);
+        Ok(Self { pooled, unpooled, timeout: settings.timeout, clock })
+    }
+
+    /// Makes one attempt: posts `body` to an absolute `http` or `https` URL.
+    ///
+    /// Any status is an answer, a redirect's too. The headers that say where a request goes and where it ends (`Host`,
+    /// `Content-Length`, `Transfer-Encoding`, `Connection`) are the client's own and replaced if given.
+    ///
+    /// A request can be sent twice: if a kept connection turns out to be closed before any answer came, it is sent once
+    /// more over a new one, since the receiver most likely closed it while it was idle. Deliveries are at-least-once
+    /// anyway, and this is no failure that a receiver's owner could do something about.
+    pub async fn send(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> AttemptResult {
+        match self.in_time(self.attempt(uri, headers, body)).await {
+            Ok(answer) => AttemptResult::Answered(answer),
+            Err(ExchangeFailed { failure, detail }) => AttemptResult::Unanswered { failure, detail },
+        }
+    }
+
+    /// Sends a request as it is, and reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// No whole answer came within the client's time, or its body is longer than `max_body` bytes.
+    pub async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, ExchangeFailed> {
+        self.in_time(async {
+            let scheme = request.uri().scheme().cloned();
+            let response = self.pooled.request(request).await;
+            let (head, body) =
+                response.map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?.into_parts();
+            match Limited::new(body, max_body).collect().await {
+                Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+                Err(error) if error.is::<LengthLimitError>() => Err(ExchangeFailed {
+                    failure: Failure::Protocol,
+                    detail: format!("the answer is longer than {max_body} bytes"),
+                }),
+                Err(error) => Err(ExchangeFailed::within_answer(&*error)),
+            }
+        })
+        .await
+    }
+
+    async fn attempt(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, ExchangeFailed> {
+        let request = post(uri.clone(), headers, body);
+        let again = request.clone();
+        let (mut outcome, dialled) = connector::watch(self.pooled.request(request)).await;
+        if !dialled && outcome.as_ref().is_err_and(failure::closed_unanswered) {
+            outcome = self.unpooled.request(again).await;
+        }
+        let response = outcome.map_err(|error| ExchangeFailed::before_answer(&error, uri.scheme()))?;
+        answer::read(response, &*self.clock).await.map_err(|error| ExchangeFailed::within_answer(&error))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, ExchangeFailed>>) -> Result<T, ExchangeFailed> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+            let detail = format!("there was no whole answer within {:?}", self.timeout);
+            Err(ExchangeFailed { failure: Failure::Timeout, detail })
+        })
+    }
+}
+
+fn post(uri: Uri, mut headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    // The HTTP library trusts these if they are there, so that a wrong one would shift where the next request begins.
+    for framing in [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION] {
+        headers.remove(framing);
+    }
+    if body.is_empty() {
+        // RFC 9110, section 8.6 wants it for a POST, and the library leaves it out.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}

@@ -1,0 +1,281 @@
+//! From what is held or due to attempts in flight.
+//!
+//! Fresh deliveries come straight from [`crate::acceptor`]. Everything else waits in the store and is fetched by one loop, when
+//! it is due and when there is room. The loop looks when it is told that there may be something, when it knows that something
+//! becomes due, and once a second in any case: what it is told is only a hint.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookcast_core::{
+    clock::{Clock, Timestamp},
+    event::Envelope,
+    id::SubscriptionId,
+};
+use hookcast_store::{
+    Store, StoreError,
+    engine::{Claim, Claimed, DueQuery, Incarnation, Which},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    courier::{Courier, feedback},
+    directory::Directory,
+    lease::Lease,
+    recorder::{Entry, Recorder},
+    scheduler::{Bounds, Feedback, Scheduler, Work},
+};
+
+/// How often the loop looks even if nothing tells it to.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Subscriptions that one look brings, deliveries that one claim takes from each, and the bytes that it takes in all.
+const LANES_PER_LOOK: usize = 256;
+const CLAIM_PER_LANE: usize = 256;
+const CLAIM_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a dispatcher works with.
+pub struct Parts {
+    /// Where deliveries come from.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who gets what.
+    pub directory: Arc<Directory>,
+    /// Under which name they are held.
+    pub lease: Arc<Lease>,
+    /// Makes the attempts.
+    pub courier: Courier,
+    /// What is sent around every payload.
+    pub envelope: Envelope,
+}
+
+/// Starts attempts, as many at a time as may be.
+pub struct Dispatcher {
+    parts: Parts,
+    scheduler: Mutex<Scheduler>,
+    /// Given away at the end, so that the recorder sees that nothing more will come.
+    recorder: Mutex<Option<Recorder>>,
+    wake: Notify,
+    /// When the loop looks next by itself, in ms.
+    next_look: AtomicI64,
+    drained: Notify,
+}
+
+impl Dispatcher {
+    /// A dispatcher that has nothing to do yet.
+    #[must_use]
+    pub fn new(parts: Parts, recorder: Recorder, bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            scheduler: Mutex::new(Scheduler::new(bounds)),
+            recorder: Mutex::new(Some(recorder)),
+            wake: Notify::new(),
+            next_look: AtomicI64::new(0),
+            drained: Notify::new(),
+        })
+    }
+
+    /// What the dispatcher works with.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The queues, for a moment.
+    pub(crate) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues deliveries for which room was reserved and starts what may start.
+    pub(crate) fn dispatch(self: &Arc<Self>, work: impl IntoIterator<Item = Work>) {
+        let Some(recorder) = self.recorder() else { return };
+        let mut scheduler = self.scheduler();
+        for work in work {
+            scheduler.queue(work);
+        }
+        while let Some(first) = scheduler.start_next() {
+            self.start(first, recorder.clone());
+        }
+    }
+
+    /// Looks for work now.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Looks for work at `time`, or earlier if it is to look earlier anyway.
+    pub fn wake_at(&self, time: Timestamp) {
+        if time.as_millis() < self.next_look.load(Ordering::Acquire) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Fetches what is due for as long as the future lives.
+    pub async fn fetch(self: &Arc<Self>) {
+        loop {
+            let next = match self.fetch_due().await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::warn!(%error, "what is due cannot be fetched now");
+                    None
+                }
+            };
+            let now = self.parts.clock.now();
+            let pause = next.map_or(POLL, |next| next.since(now).min(POLL));
+            self.next_look.store(now.plus(pause).as_millis(), Ordering::Release);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            // Whoever hands in something earlier from here on need not wake a loop that is about to look.
+            self.next_look.store(i64::MIN, Ordering::Release);
+        }
+    }
+
+    /// Fetches until nothing is due that there is room for; answers when something more becomes due.
+    async fn fetch_due(self: &Arc<Self>) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let except = self.scheduler().full_lanes();
+            let now = self.parts.clock.now();
+            let due = self.parts.store.due(DueQuery { now, limit: LANES_PER_LOOK, except }).await?;
+            self.parts.directory.refresh_to(due.catalogue).await?;
+            if !self.claim(&due.subscriptions, now).await? {
+                return Ok(due.next);
+            }
+        }
+    }
+
+    /// Claims from these subscriptions as much as there is room for. Answers whether it has got anything.
+    async fn claim(self: &Arc<Self>, due: &[SubscriptionId], now: Timestamp) -> Result<bool, StoreError> {
+        let wanted: Vec<_> = {
+            let mut scheduler = self.scheduler();
+            let reserve = |id: &SubscriptionId| (*id, scheduler.reserve(*id, CLAIM_PER_LANE, 0));
+            due.iter().map(reserve).filter(|(_, count)| *count > 0).collect()
+        };
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let holder = self.parts.lease.holder();
+        let claim = Claim { holder, wanted: wanted.clone(), which: Which::DueBy(now), max_bytes: CLAIM_BYTES };
+        let result = self.parts.store.claim(claim, now).await;
+        let claimed = match result {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                self.unreserve(&wanted, &[]);
+                return match error {
+                    StoreError::NotFound => self.parts.lease.rejoin(holder).await.map(|()| true),
+                    error => Err(error),
+                };
+            }
+        };
+        let work: Vec<_> = claimed.iter().map(|claimed| self.work(claimed, holder)).collect();
+        self.unreserve(&wanted, &work);
+        let has_got_some = !work.is_empty();
+        self.dispatch(work);
+        Ok(has_got_some)
+    }
+
+    /// Gives back the room that `work` does not take.
+    fn unreserve(&self, wanted: &[(SubscriptionId, usize)], work: &[Work]) {
+        let mut used: HashMap<SubscriptionId, usize> = HashMap::new();
+        for work in work {
+            *used.entry(work.subscription).or_default() += 1;
+        }
+        let mut scheduler = self.scheduler();
+        for (subscription, count) in wanted {
+            let used = used.get(subscription).copied().unwrap_or(0);
+            scheduler.unreserve(*subscription, count.saturating_sub(used), 0);
+        }
+        scheduler.resize(0, work.iter().map(|work| work.body.len()).sum());
+    }
+
+    fn work(&self, claimed: &Claimed, holder: Incarnation) -> Work {
+        Work {
+            delivery: claimed.id,
+            subscription: claimed.subscription,
+            event: claimed.event.id,
+            attempts: claimed.attempts,
+            body: self.parts.envelope.wrap(&claimed.event),
+            holder,
+        }
+    }
+
+    fn start(self: &Arc<Self>, first: Work, recorder: Recorder) {
+        tokio::spawn(Arc::clone(self).work_on(first, recorder));
+    }
+
+    /// Works on one delivery after another, as long as there is one to start.
+    async fn work_on(self: Arc<Self>, first: Work, recorder: Recorder) {
+        let mut next = Some(first);
+        while let Some(work) = next {
+            let feedback = self.deliver(&work, &recorder).await;
+            let mut scheduler = self.scheduler();
+            let has_room_again = scheduler.end(&work, feedback);
+            next = scheduler.start_next();
+            // Room that one attempt leaves may be room for more than one: limits grow.
+            while let Some(more) = if next.is_some() { scheduler.start_next() } else { None } {
+                self.start(more, recorder.clone());
+            }
+            let is_drained = scheduler.in_flight() == 0;
+            drop(scheduler);
+            if has_room_again {
+                self.wake();
+            }
+            if is_drained {
+                self.drained.notify_waiters();
+            }
+        }
+    }
+
+    /// Tries one delivery and hands in what came of it.
+    async fn deliver(&self, work: &Work, recorder: &Recorder) -> Feedback {
+        if !self.parts.lease.covers(work.holder, self.parts.courier.timeout()).await {
+            return Feedback::Neutral;
+        }
+        let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active);
+        let Some(target) = target else {
+            recorder.record(work.holder, Entry::Untried(work.delivery)).await;
+            return Feedback::Neutral;
+        };
+        let outcome = self.parts.courier.attempt(work, &target).await;
+        let feedback = feedback(&outcome);
+        recorder.record(work.holder, Entry::Tried(outcome)).await;
+        feedback
+    }
+
+    /// Starts nothing more, gives back what has not been started, and waits up to `grace` for what is in flight.
+    pub async fn drain(&self, grace: Duration) {
+        let queued = self.scheduler().close();
+        if let Some(recorder) = self.recorder() {
+            for work in queued {
+                recorder.record(work.holder, Entry::Untried(work.delivery)).await;
+            }
+        }
+        let wait = async {
+            loop {
+                let drained = self.drained.notified();
+                tokio::pin!(drained);
+                drained.as_mut().enable();
+                if self.scheduler().in_flight() == 0 {
+                    break;
+                }
+                drained.await;
+            }
+        };
+        if tokio::time::timeout(grace, wait).await.is_err() {
+            tracing::warn!("{} attempts did not end in time and will be repeated", self.scheduler().in_flight());
+        }
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn recorder(&self) -> Option<Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

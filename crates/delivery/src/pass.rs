@@ -1,0 +1,215 @@
+//! One pass over what is due, for those who would rather run Hookcast from cron than leave it running.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hookcast_core::{
+    clock::Clock,
+    delivery::Next,
+    event::Envelope,
+    id::{DeliveryId, SubscriptionId},
+    policy::DeactivationPolicy,
+};
+use hookcast_store::{
+    Store, StoreError,
+    engine::{Claim, Claimed, Incarnation, Outcome, Pass, Which},
+};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    courier::Courier,
+    directory::{Directory, Target},
+    lease::Lease,
+    scheduler::Work,
+};
+
+/// Subscriptions served at once, and deliveries claimed at once from each.
+const LANES: usize = 64;
+const PAGE: usize = 16;
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// What a pass has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Attempts made.
+    pub attempted: u64,
+    /// Those that delivered.
+    pub delivered: u64,
+    /// Those that failed and wait for another try.
+    pub retried: u64,
+    /// Those that failed and used their schedule up.
+    pub failed: u64,
+    /// Subscriptions that became inactive.
+    pub deactivated: u64,
+}
+
+impl Summary {
+    fn add(&mut self, other: Self) {
+        self.attempted += other.attempted;
+        self.delivered += other.delivered;
+        self.retried += other.retried;
+        self.failed += other.failed;
+        self.deactivated += other.deactivated;
+    }
+}
+
+/// What a pass works with.
+pub struct Parts {
+    /// Where deliveries come from.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who gets what.
+    pub directory: Arc<Directory>,
+    /// Under which name they are held.
+    pub lease: Arc<Lease>,
+    /// Makes the attempts.
+    pub courier: Courier,
+    /// What is sent around every payload.
+    pub envelope: Envelope,
+    /// When a failing subscription becomes inactive.
+    pub policy: DeactivationPolicy,
+    /// Attempts in flight, in all.
+    pub in_flight: usize,
+}
+
+/// Makes one attempt at everything that `pass` means, of one subscription or of all active ones. `progress` is told of every
+/// outcome.
+///
+/// # Errors
+/// The store failed. What was tried until then is recorded.
+pub async fn run(
+    parts: Arc<Parts>,
+    pass: Pass,
+    only: Option<SubscriptionId>,
+    progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
+) -> Result<Summary, StoreError> {
+    parts.store.rescue(parts.clock.now()).await?;
+    parts.directory.refresh().await?;
+    let mut lanes: BTreeSet<_> = parts.directory.active(pass.event.as_ref()).into_iter().collect();
+    lanes.retain(|lane| only.is_none_or(|only| *lane == only));
+
+    let permits = Arc::new(Semaphore::new(parts.in_flight.max(1)));
+    let mut running = JoinSet::new();
+    let mut summary = Summary::default();
+    let mut first_error = None;
+    loop {
+        while running.len() < LANES && first_error.is_none() {
+            let Some(lane) = lanes.pop_first() else { break };
+            let lane = Lane {
+                parts: Arc::clone(&parts),
+                permits: Arc::clone(&permits),
+                progress: Arc::clone(&progress),
+                subscription: lane,
+            };
+            running.spawn(lane.run(pass.clone()));
+        }
+        match running.join_next().await {
+            None => break,
+            Some(Ok(Ok(done))) => summary.add(done),
+            Some(Ok(Err(error))) => first_error = Some(error),
+            Some(Err(error)) => first_error = Some(StoreError::Unavailable(error.to_string())),
+        }
+    }
+    first_error.map_or(Ok(summary), Err)
+}
+
+/// A subscription's part of a pass.
+struct Lane {
+    parts: Arc<Parts>,
+    permits: Arc<Semaphore>,
+    progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
+    subscription: SubscriptionId,
+}
+
+impl Lane {
+    async fn run(self, mut pass: Pass) -> Result<Summary, StoreError> {
+        let mut summary = Summary::default();
+        loop {
+            let holder = self.parts.lease.holder();
+            let claimed = self.claim(holder, &pass).await?;
+            let Some(last) = claimed.last() else { return Ok(summary) };
+            pass.after = Some(last.id);
+            summary.add(self.deliver(holder, claimed).await?);
+        }
+    }
+
+    async fn claim(&self, holder: Incarnation, pass: &Pass) -> Result<Vec<Claimed>, StoreError> {
+        let claim = Claim {
+            holder,
+            wanted: vec![(self.subscription, PAGE)],
+            which: Which::Pass(pass.clone()),
+            max_bytes: PAGE_BYTES,
+        };
+        self.parts.store.claim(claim, self.parts.clock.now()).await
+    }
+
+    async fn deliver(&self, holder: Incarnation, claimed: Vec<Claimed>) -> Result<Summary, StoreError> {
+        let target = self.parts.directory.target(self.subscription).filter(|target| target.is_active);
+        let Some(target) = target else {
+            let untried = claimed.iter().map(|claimed| claimed.id).collect();
+            self.parts.store.release(holder, untried, self.parts.clock.now()).await?;
+            return Ok(Summary::default());
+        };
+        let mut attempts = JoinSet::new();
+        for claimed in claimed {
+            attempts.spawn(attempt(
+                Arc::clone(&self.parts),
+                Arc::clone(&self.permits),
+                Arc::clone(&target),
+                holder,
+                claimed,
+            ));
+        }
+        let mut outcomes = Vec::new();
+        let mut untried = Vec::new();
+        while let Some(done) = attempts.join_next().await {
+            match done.map_err(|error| StoreError::Unavailable(error.to_string()))? {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(delivery) => untried.push(delivery),
+            }
+        }
+        let mut summary = Summary::default();
+        for outcome in &outcomes {
+            summary.attempted += 1;
+            match outcome.verdict.next {
+                Next::Delivered => summary.delivered += 1,
+                Next::RetryAt(_) => summary.retried += 1,
+                Next::Failed => summary.failed += 1,
+            }
+            (self.progress)(outcome);
+        }
+        let now = self.parts.clock.now();
+        let finished = self.parts.store.finish(holder, outcomes.into(), self.parts.policy, now).await?;
+        if !untried.is_empty() {
+            self.parts.store.release(holder, untried, now).await?;
+        }
+        if !finished.deactivated.is_empty() {
+            summary.deactivated += 1;
+            self.parts.directory.refresh().await?;
+        }
+        Ok(summary)
+    }
+}
+
+/// Makes one attempt, or answers the delivery when the lease does not cover it.
+async fn attempt(
+    parts: Arc<Parts>,
+    permits: Arc<Semaphore>,
+    target: Arc<Target>,
+    holder: Incarnation,
+    claimed: Claimed,
+) -> Result<Outcome, DeliveryId> {
+    let Ok(_permit) = permits.acquire().await else { return Err(claimed.id) };
+    if !parts.lease.covers(holder, parts.courier.timeout()).await {
+        return Err(claimed.id);
+    }
+    let work = Work {
+        delivery: claimed.id,
+        subscription: claimed.subscription,
+        event: claimed.event.id,
+        attempts: claimed.attempts,
+        body: parts.envelope.wrap(&claimed.event),
+        holder,
+    };
+    Ok(parts.courier.attempt(&work, &target).await)
+}

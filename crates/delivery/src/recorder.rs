@@ -1,0 +1,160 @@
+//! Outcomes on their way to the store: many in one write, again and again until the store takes them.
+
+use std::{sync::Arc, time::Duration};
+
+use hookcast_core::{
+    clock::{Clock, Timestamp},
+    delivery::Next,
+    id::DeliveryId,
+    policy::DeactivationPolicy,
+};
+use hookcast_store::{
+    Store, StoreError,
+    engine::{Finished, Incarnation, Outcome},
+};
+use tokio::sync::mpsc;
+
+/// Entries that may wait to be written. Whoever has one more waits, and so starts no further attempt.
+const QUEUE: usize = 8_192;
+
+/// The most entries in one write.
+const BATCH: usize = 1_024;
+
+/// The pauses between tries at a store that does not take outcomes.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What became of a delivery that was held.
+#[derive(Debug)]
+pub enum Entry {
+    /// It was tried.
+    Tried(Outcome),
+    /// It was not, and others may have it.
+    Untried(DeliveryId),
+}
+
+/// Where outcomes are handed in.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<(Incarnation, Entry)>,
+}
+
+/// What the recorder tells after each write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recorded {
+    /// When the first of the deliveries that are tried again is due.
+    pub next_due: Option<Timestamp>,
+    /// A subscription has become inactive.
+    pub deactivated: bool,
+}
+
+/// The writing end.
+pub struct RecorderTask {
+    inbox: mpsc::Receiver<(Incarnation, Entry)>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    policy: DeactivationPolicy,
+}
+
+impl Recorder {
+    /// A recorder and the task that writes for it.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, policy: DeactivationPolicy) -> (Self, RecorderTask) {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        (Self { queue }, RecorderTask { inbox, store, clock, policy })
+    }
+
+    /// Hands in what became of a delivery held by `holder`; waits while the store does not keep up.
+    pub async fn record(&self, holder: Incarnation, entry: Entry) {
+        if self.queue.send((holder, entry)).await.is_err() {
+            tracing::error!("an outcome was not recorded, since the recorder has stopped; the delivery will be repeated");
+        }
+    }
+}
+
+impl RecorderTask {
+    /// Writes until every [`Recorder`] is gone and everything handed in is written.
+    pub async fn run(mut self, mut tell: impl FnMut(Recorded) + Send) {
+        let mut entries = Vec::with_capacity(BATCH);
+        while self.inbox.recv_many(&mut entries, BATCH).await > 0 {
+            while let Some((holder, _)) = entries.first() {
+                let holder = *holder;
+                let same = entries.iter().take_while(|(other, _)| *other == holder).count();
+                let batch = entries.drain(..same).map(|(_, entry)| entry);
+                tell(self.write(holder, batch).await);
+            }
+        }
+    }
+
+    async fn write(&self, holder: Incarnation, entries: impl Iterator<Item = Entry>) -> Recorded {
+        let mut outcomes = Vec::new();
+        let mut untried = Vec::new();
+        for entry in entries {
+            match entry {
+                Entry::Tried(outcome) => outcomes.push(outcome),
+                Entry::Untried(delivery) => untried.push(delivery),
+            }
+        }
+        let mut recorded = Recorded { next_due: next_due(&outcomes), deactivated: false };
+        if !outcomes.is_empty() {
+            let outcomes: Arc<[Outcome]> = outcomes.into();
+            let finished = self.finish(holder, &outcomes).await;
+            if finished.ignored > 0 {
+                tracing::warn!("{} outcomes came after the lease had run out and do not count", finished.ignored);
+            }
+            for subscription in &finished.deactivated {
+                tracing::warn!(%subscription, "subscription deactivated after too many failures");
+            }
+            recorded.deactivated = !finished.deactivated.is_empty();
+        }
+        if !untried.is_empty() {
+            self.release(holder, &untried).await;
+            recorded.next_due = Some(self.clock.now());
+        }
+        recorded
+    }
+
+    async fn finish(&self, holder: Incarnation, outcomes: &Arc<[Outcome]>) -> Finished {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let result = self.store.finish(holder, Arc::clone(outcomes), self.policy, self.clock.now()).await;
+            match result {
+                Ok(finished) => return finished,
+                Err(error) if may_pass(&error) => wait(&mut pause, &error).await,
+                Err(error) => {
+                    tracing::error!(%error, "{} outcomes cannot be recorded; they will be repeated", outcomes.len());
+                    return Finished::default();
+                }
+            }
+        }
+    }
+
+    async fn release(&self, holder: Incarnation, untried: &[DeliveryId]) {
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = self.store.release(holder, untried.to_vec(), self.clock.now()).await {
+            if !may_pass(&error) {
+                tracing::error!(%error, "deliveries cannot be given back");
+                return;
+            }
+            wait(&mut pause, &error).await;
+        }
+    }
+}
+
+fn next_due(outcomes: &[Outcome]) -> Option<Timestamp> {
+    let retry = |outcome: &Outcome| match outcome.verdict.next {
+        Next::RetryAt(time) => Some(time),
+        Next::Delivered | Next::Failed => None,
+    };
+    outcomes.iter().filter_map(retry).min()
+}
+
+fn may_pass(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::Full(_))
+}
+
+async fn wait(pause: &mut Duration, error: &StoreError) {
+    tracing::warn!(%error, "the store does not take outcomes; trying again in {pause:?}");
+    tokio::time::sleep(*pause).await;
+    *pause = LONGEST_PAUSE.min(*pause * 2);
+}

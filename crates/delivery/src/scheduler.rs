@@ -1,0 +1,403 @@
+//! Which delivery goes next: a data structure without time, tasks or I/O.
+//!
+//! Work comes in two steps. Room is *reserved* before a delivery is claimed, so that memory is bounded however much waits in
+//! the store; then the delivery is *queued* in its subscription's lane, and *starts* when the lane and the whole may have one
+//! more attempt in flight. Lanes take turns.
+//!
+//! No lane can take everything: one may use as much of what all share as is still left over (the dynamic threshold of Choudhury
+//! and Hahne, IEEE/ACM ToN 6(2), 1998). A lane whose callback fails under load is narrowed to half, down to one attempt at a time,
+//! and widened by one with every success.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use hookcast_core::id::{DeliveryId, EventId, SubscriptionId};
+use hookcast_store::engine::Incarnation;
+
+/// How many deliveries a lane may hold for each attempt that it may have in flight, so that one that finishes is followed at
+/// once by another.
+const SLOTS_PER_ATTEMPT: usize = 4;
+
+/// A delivery that this process holds.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Its id.
+    pub delivery: DeliveryId,
+    /// Whom it goes to.
+    pub subscription: SubscriptionId,
+    /// What it brings.
+    pub event: EventId,
+    /// How many attempts it has had.
+    pub attempts: u32,
+    /// What is sent.
+    pub body: Bytes,
+    /// Under which lease it is held.
+    pub holder: Incarnation,
+}
+
+/// The bounds of a scheduler.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Attempts in flight, in all.
+    pub in_flight: usize,
+    /// Attempts in flight for one subscription.
+    pub in_flight_per_lane: usize,
+    /// Bytes of bodies held, in all. One body is held whatever its size.
+    pub bytes: usize,
+}
+
+/// What an attempt says about its callback's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// It did its work.
+    Good,
+    /// It failed, though not for want of strength.
+    Neutral,
+    /// It gave no answer, or asked for less.
+    Overloaded,
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// Attempts that it may have in flight now.
+    limit: usize,
+    in_flight: usize,
+    /// Deliveries reserved, queued or in flight.
+    held: usize,
+    queue: VecDeque<Work>,
+    is_in_turn: bool,
+    /// Somebody was turned away: tell when there is room again.
+    is_wanted: bool,
+}
+
+/// Lanes, their queues and what they share.
+#[derive(Debug)]
+pub struct Scheduler {
+    bounds: Bounds,
+    lanes: HashMap<SubscriptionId, Lane>,
+    /// Lanes with something to start, in the order of their turns.
+    turns: VecDeque<SubscriptionId>,
+    in_flight: usize,
+    held: usize,
+    bytes: usize,
+    is_closed: bool,
+    is_wanted: bool,
+}
+
+impl Scheduler {
+    /// An empty one.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            in_flight: 0,
+            held: 0,
+            bytes: 0,
+            is_closed: false,
+            is_wanted: false,
+        }
+    }
+
+    /// Reserves room for up to `count` deliveries of a lane with bodies of `bytes` each; answers for how many.
+    pub fn reserve(&mut self, subscription: SubscriptionId, count: usize, bytes: usize) -> usize {
+        let free = self.free_slots();
+        let in_flight_per_lane = self.bounds.in_flight_per_lane;
+        let lane = self.lanes.entry(subscription).or_insert_with(|| Lane {
+            limit: in_flight_per_lane,
+            in_flight: 0,
+            held: 0,
+            queue: VecDeque::new(),
+            is_in_turn: false,
+            is_wanted: false,
+        });
+        let mut granted = count.min((lane.limit * SLOTS_PER_ATTEMPT).saturating_sub(lane.held));
+        // What a lane holds stays below what is left for all the others.
+        granted = granted.min(free.saturating_sub(lane.held).div_ceil(2));
+        if self.held > 0 && bytes > 0 {
+            granted = granted.min(self.bounds.bytes.saturating_sub(self.bytes) / bytes);
+        }
+        lane.held += granted;
+        lane.is_wanted |= granted < count;
+        self.is_wanted |= granted < count;
+        self.held += granted;
+        self.bytes += granted * bytes;
+        self.forget_if_idle(subscription);
+        granted
+    }
+
+    /// Gives back room that was reserved and not used.
+    pub fn unreserve(&mut self, subscription: SubscriptionId, count: usize, bytes: usize) {
+        self.held -= count;
+        self.bytes = self.bytes.saturating_sub(count * bytes);
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.held -= count;
+        }
+        self.forget_if_idle(subscription);
+    }
+
+    /// Corrects what was reserved when the bodies turn out to be of another size.
+    pub fn resize(&mut self, reserved: usize, actual: usize) {
+        self.bytes = (self.bytes + actual).saturating_sub(reserved);
+    }
+
+    /// Queues a delivery for which room was reserved.
+    pub fn queue(&mut self, work: Work) {
+        let subscription = work.subscription;
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.queue.push_back(work);
+            Self::give_turn(&mut self.turns, subscription, lane);
+        }
+    }
+
+    /// The next delivery to start, which counts as in flight from now on.
+    pub fn start_next(&mut self) -> Option<Work> {
+        if self.is_closed {
+            return None;
+        }
+        for _ in 0..self.turns.len() {
+            let free = self.bounds.in_flight.saturating_sub(self.in_flight);
+            if free == 0 {
+                return None;
+            }
+            let subscription = self.turns.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&subscription) else { continue };
+            lane.is_in_turn = false;
+            let may_start = lane.in_flight < lane.limit.min(free);
+            let started = if may_start { lane.queue.pop_front() } else { None };
+            if started.is_some() {
+                lane.in_flight += 1;
+                self.in_flight += 1;
+            }
+            Self::give_turn(&mut self.turns, subscription, lane);
+            if started.is_some() {
+                return started;
+            }
+        }
+        None
+    }
+
+    /// Ends an attempt. Answers whether there is room again where somebody was turned away.
+    pub fn end(&mut self, work: &Work, feedback: Feedback) -> bool {
+        self.in_flight -= 1;
+        self.held -= 1;
+        self.bytes = self.bytes.saturating_sub(work.body.len());
+        let mut has_room_again = false;
+        if let Some(lane) = self.lanes.get_mut(&work.subscription) {
+            lane.in_flight -= 1;
+            lane.held -= 1;
+            match feedback {
+                Feedback::Good => lane.limit = self.bounds.in_flight_per_lane.min(lane.limit + 1),
+                Feedback::Neutral => {}
+                Feedback::Overloaded => lane.limit = (lane.limit / 2).max(1),
+            }
+            // Half empty, and not at the first free place: claims are cheaper by the dozen.
+            if lane.is_wanted && lane.held <= lane.limit * SLOTS_PER_ATTEMPT / 2 {
+                lane.is_wanted = false;
+                has_room_again = true;
+            }
+            Self::give_turn(&mut self.turns, work.subscription, lane);
+        }
+        if self.is_wanted && self.held <= self.slots() / 2 {
+            self.is_wanted = false;
+            has_room_again = true;
+        }
+        self.forget_if_idle(work.subscription);
+        has_room_again
+    }
+
+    /// Lanes that need no more for now: the full ones, and those that were and are not half empty yet.
+    pub fn full_lanes(&mut self) -> Vec<SubscriptionId> {
+        let free = self.free_slots();
+        let mut full = Vec::new();
+        for (subscription, lane) in &mut self.lanes {
+            let slots = lane.limit * SLOTS_PER_ATTEMPT;
+            if lane.held >= slots.min(free) || lane.is_wanted && lane.held > slots / 2 {
+                lane.is_wanted = true;
+                full.push(*subscription);
+            }
+        }
+        full
+    }
+
+    /// Whether a lane has room for one more.
+    #[must_use]
+    pub fn has_room(&self, subscription: SubscriptionId) -> bool {
+        let free = self.free_slots();
+        self.lanes.get(&subscription).map_or(free > 0, |lane| lane.held < (lane.limit * SLOTS_PER_ATTEMPT).min(free))
+    }
+
+    /// Starts nothing more; answers everything that was queued.
+    pub fn close(&mut self) -> Vec<Work> {
+        self.is_closed = true;
+        self.turns.clear();
+        let mut queued = Vec::new();
+        for lane in self.lanes.values_mut() {
+            lane.is_in_turn = false;
+            lane.held -= lane.queue.len();
+            queued.extend(lane.queue.drain(..));
+        }
+        self.held -= queued.len();
+        queued
+    }
+
+    /// Attempts in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn slots(&self) -> usize {
+        self.bounds.in_flight * SLOTS_PER_ATTEMPT
+    }
+
+    fn free_slots(&self) -> usize {
+        if self.is_closed || self.bytes >= self.bounds.bytes { 0 } else { self.slots().saturating_sub(self.held) }
+    }
+
+    fn give_turn(turns: &mut VecDeque<SubscriptionId>, subscription: SubscriptionId, lane: &mut Lane) {
+        if !lane.is_in_turn && !lane.queue.is_empty() && lane.in_flight < lane.limit {
+            lane.is_in_turn = true;
+            turns.push_back(subscription);
+        }
+    }
+
+    /// A lane that knows nothing worth knowing is not kept. One that somebody waits for is kept until it has told them.
+    fn forget_if_idle(&mut self, subscription: SubscriptionId) {
+        let limit = self.bounds.in_flight_per_lane;
+        if self.lanes.get(&subscription).is_some_and(|lane| lane.held == 0 && lane.limit == limit) {
+            self.lanes.remove(&subscription);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookcast_core::clock::Timestamp;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { in_flight: 8, in_flight_per_lane: 4, bytes: 1_000 };
+
+    fn subscription(n: u8) -> SubscriptionId {
+        SubscriptionId::from_bytes([n; 16])
+    }
+
+    fn work(lane: u8, n: u64) -> Work {
+        Work {
+            delivery: DeliveryId::from_position(Timestamp::from_millis(0), n),
+            subscription: subscription(lane),
+            event: EventId::from_bytes([0; 16]),
+            attempts: 0,
+            body: Bytes::from_static(b"{}"),
+            holder: Incarnation(1),
+        }
+    }
+
+    fn fill(scheduler: &mut Scheduler, lane: u8, count: usize) -> usize {
+        let granted = scheduler.reserve(subscription(lane), count, 2);
+        for n in 0..granted {
+            scheduler.queue(work(lane, u64::try_from(n).unwrap()));
+        }
+        granted
+    }
+
+    fn start_all(scheduler: &mut Scheduler) -> Vec<Work> {
+        std::iter::from_fn(|| scheduler.start_next()).collect()
+    }
+
+    #[test]
+    fn a_lane_has_no_more_attempts_than_it_may() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        fill(&mut scheduler, 1, 100);
+        let started = start_all(&mut scheduler);
+        assert_eq!(started.len(), 4);
+        scheduler.end(&started[0], Feedback::Good);
+        assert_eq!(start_all(&mut scheduler).len(), 1);
+    }
+
+    #[test]
+    fn a_lane_holds_no_more_than_its_slots() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        let mut held = 0;
+        for _ in 0..10 {
+            held += fill(&mut scheduler, 1, 100);
+        }
+        assert!((1..=16).contains(&held), "{held}");
+        assert!(scheduler.full_lanes().contains(&subscription(1)));
+        assert!(scheduler.has_room(subscription(2)));
+    }
+
+    #[test]
+    fn hogs_leave_something_for_a_newcomer() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        for lane in 1..=6 {
+            fill(&mut scheduler, lane, 100);
+        }
+        let hogs = start_all(&mut scheduler);
+        assert!(hogs.len() < BOUNDS.in_flight, "{}", hogs.len());
+        assert_eq!(fill(&mut scheduler, 9, 1), 1);
+        let started = start_all(&mut scheduler);
+        assert!(started.iter().any(|work| work.subscription == subscription(9)), "{started:?}");
+    }
+
+    #[test]
+    fn lanes_take_turns() {
+        let mut scheduler = Scheduler::new(Bounds { in_flight: 100, in_flight_per_lane: 100, bytes: 1_000 });
+        fill(&mut scheduler, 1, 50);
+        fill(&mut scheduler, 2, 2);
+        let order: Vec<_> = (0..4).map(|_| scheduler.start_next().unwrap().subscription).collect();
+        assert_eq!(order, [1, 2, 1, 2].map(subscription));
+    }
+
+    #[test]
+    fn a_failing_lane_is_narrowed_to_one_and_recovers() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        fill(&mut scheduler, 1, 16);
+        for _ in 0..3 {
+            let work = scheduler.start_next().unwrap();
+            scheduler.end(&work, Feedback::Overloaded);
+        }
+        let started = start_all(&mut scheduler);
+        assert_eq!(started.len(), 1);
+        scheduler.end(&started[0], Feedback::Good);
+        assert_eq!(start_all(&mut scheduler).len(), 2);
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_body_always_fits() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        assert_eq!(scheduler.reserve(subscription(1), 1, 5_000), 1);
+        assert_eq!(scheduler.reserve(subscription(2), 1, 10), 0);
+        scheduler.unreserve(subscription(1), 1, 5_000);
+        assert_eq!(scheduler.reserve(subscription(2), 2, 400), 2);
+        assert_eq!(scheduler.reserve(subscription(3), 2, 400), 0);
+    }
+
+    #[test]
+    fn room_is_told_to_whoever_was_turned_away_once_half_is_free() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        while fill(&mut scheduler, 1, 100) > 0 {}
+        let mut told = 0;
+        while let Some(work) = scheduler.start_next() {
+            told += u32::from(scheduler.end(&work, Feedback::Good));
+        }
+        assert!(told >= 1);
+        assert!(scheduler.lanes.is_empty());
+        assert_eq!((scheduler.held, scheduler.bytes, scheduler.in_flight()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_closed_one_gives_back_what_is_queued_and_starts_nothing() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        fill(&mut scheduler, 1, 6);
+        let running = scheduler.start_next().unwrap();
+        let queued = scheduler.close();
+        assert!(!queued.is_empty());
+        assert!(scheduler.start_next().is_none());
+        assert_eq!(scheduler.reserve(subscription(2), 1, 1), 0);
+        scheduler.end(&running, Feedback::Good);
+        assert_eq!((scheduler.held, scheduler.in_flight()), (0, 0));
+    }
+}

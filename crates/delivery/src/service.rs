@@ -1,0 +1,202 @@
+//! All of delivery as one thing that starts and stops.
+
+use std::{sync::Arc, time::Duration};
+
+use hookcast_core::{
+    clock::Clock,
+    event::Envelope,
+    policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
+};
+use hookcast_store::{Store, StoreError, engine::Role};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::{
+    acceptor::Acceptor,
+    chores,
+    client::Client,
+    courier::Courier,
+    directory::Directory,
+    dispatcher::{self, Dispatcher},
+    lease::Lease,
+    pass,
+    recorder::Recorder,
+    scheduler::Bounds,
+};
+
+/// The rules of delivery.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When a failed delivery is tried again.
+    pub schedule: RetrySchedule,
+    /// Which answers count as a success.
+    pub success: SuccessRule,
+    /// When a failing subscription becomes inactive.
+    pub deactivation: DeactivationPolicy,
+    /// Whether events of equal content are sent again.
+    pub deduplicate: Deduplicate,
+    /// The deadline of an attempt; the client has the same.
+    pub timeout: Duration,
+    /// The length of this process's lease.
+    pub lease: Duration,
+    /// Attempts in flight, in all.
+    pub in_flight: usize,
+    /// Attempts in flight for one subscription.
+    pub in_flight_per_subscription: usize,
+    /// Bytes of bodies that are held in memory.
+    pub bytes: usize,
+    /// How long events are kept.
+    pub retention: Duration,
+    /// What is sent around every payload.
+    pub envelope: Envelope,
+}
+
+/// What delivery needs from outside.
+#[derive(Clone)]
+pub struct Resources {
+    /// Where things are kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What requests are sent with.
+    pub client: Client,
+}
+
+impl Resources {
+    fn courier(&self, settings: &Settings) -> Courier {
+        let (client, clock) = (self.client.clone(), Arc::clone(&self.clock));
+        Courier::new(client, clock, settings.schedule.clone(), settings.success, settings.timeout)
+    }
+
+    async fn lease(&self, role: Role, length: Duration) -> Result<Arc<Lease>, StoreError> {
+        Ok(Arc::new(Lease::begin(Arc::clone(&self.store), Arc::clone(&self.clock), role, length).await?))
+    }
+}
+
+/// Delivery at work.
+pub struct Service {
+    acceptor: Arc<Acceptor>,
+    dispatcher: Arc<Dispatcher>,
+    lease: Arc<Lease>,
+    recorder: JoinHandle<()>,
+    /// Ended by being dropped.
+    background: JoinSet<()>,
+    keeper: JoinSet<()>,
+}
+
+impl Service {
+    /// Joins the store and begins to deliver.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn start(resources: &Resources, settings: Settings, role: Role) -> Result<Self, StoreError> {
+        let (store, clock) = (&resources.store, &resources.clock);
+        let lease = resources.lease(role, settings.lease).await?;
+        let directory = Arc::new(Directory::load(Arc::clone(store)).await?);
+        let (recorder, recorder_task) = Recorder::new(Arc::clone(store), Arc::clone(clock), settings.deactivation);
+        let parts = dispatcher::Parts {
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            directory,
+            lease: Arc::clone(&lease),
+            courier: resources.courier(&settings),
+            envelope: settings.envelope,
+        };
+        let bounds = Bounds {
+            in_flight: settings.in_flight,
+            in_flight_per_lane: settings.in_flight_per_subscription,
+            bytes: settings.bytes,
+        };
+        let dispatcher = Dispatcher::new(parts, recorder, bounds);
+
+        let told = Arc::clone(&dispatcher);
+        let recorder = tokio::spawn(recorder_task.run(move |recorded| {
+            if let Some(time) = recorded.next_due {
+                told.wake_at(time);
+            }
+            if recorded.deactivated {
+                told.wake();
+            }
+        }));
+        let mut keeper = JoinSet::new();
+        let kept = Arc::clone(&lease);
+        keeper.spawn(async move { kept.keep().await });
+        let mut background = JoinSet::new();
+        let fetching = Arc::clone(&dispatcher);
+        background.spawn(async move { fetching.fetch().await });
+        let rescuing = Arc::clone(&dispatcher);
+        background.spawn(async move { chores::rescue(&rescuing).await });
+        let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+        background.spawn(async move { chores::retain(&store, &clock, settings.retention).await });
+
+        let acceptor = Arc::new(Acceptor::new(Arc::clone(&dispatcher), settings.deduplicate));
+        Ok(Self { acceptor, dispatcher, lease, recorder, background, keeper })
+    }
+
+    /// Where events are handed in.
+    #[must_use]
+    pub fn acceptor(&self) -> &Arc<Acceptor> {
+        &self.acceptor
+    }
+
+    /// Where work is looked for; to be woken after a subscription has become active.
+    #[must_use]
+    pub fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
+    }
+
+    /// Ends when one of the tasks that should run for ever has ended: the process had better do so too.
+    pub async fn broken(&mut self) {
+        tokio::select! {
+            _ = self.background.join_next() => {}
+            _ = self.keeper.join_next() => {}
+            _ = &mut self.recorder => {}
+        }
+    }
+
+    /// Stops fetching, lets what is in flight end within `grace`, records it, and gives back the rest.
+    ///
+    /// # Errors
+    /// The store failed; what this process held is free when its lease has run out.
+    pub async fn stop(mut self, grace: Duration) -> Result<(), StoreError> {
+        self.background.shutdown().await;
+        self.dispatcher.drain(grace).await;
+        drop(self.acceptor);
+        // Attempts that outlast their grace still hold the recorder; they are repeated anyway.
+        if tokio::time::timeout(Duration::from_secs(5), &mut self.recorder).await.is_err() {
+            tracing::warn!("not every outcome was recorded; those deliveries will be repeated");
+        }
+        self.keeper.shutdown().await;
+        self.lease.end().await
+    }
+}
+
+/// Joins the store for one pass over what is due; see [`pass::run`]. Whatever happens, the lease is ended.
+///
+/// # Errors
+/// The store failed.
+pub async fn run_pass(
+    resources: &Resources,
+    settings: Settings,
+    which: hookcast_store::engine::Pass,
+    only: Option<hookcast_core::id::SubscriptionId>,
+    progress: Arc<dyn Fn(&hookcast_store::engine::Outcome) + Send + Sync>,
+) -> Result<pass::Summary, StoreError> {
+    let lease = resources.lease(Role::Pass, settings.lease).await?;
+    let parts = Arc::new(pass::Parts {
+        store: Arc::clone(&resources.store),
+        clock: Arc::clone(&resources.clock),
+        directory: Arc::new(Directory::load(Arc::clone(&resources.store)).await?),
+        lease: Arc::clone(&lease),
+        courier: resources.courier(&settings),
+        envelope: settings.envelope,
+        policy: settings.deactivation,
+        in_flight: settings.in_flight,
+    });
+    let mut keeper = JoinSet::new();
+    let kept = Arc::clone(&lease);
+    keeper.spawn(async move { kept.keep().await });
+    let result = pass::run(parts, which, only, progress).await;
+    keeper.shutdown().await;
+    lease.end().await?;
+    result
+}
