@@ -26,9 +26,11 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Serialize;
 
+#[cfg(test)]
+pub use self::reference::reference;
 pub use self::{
     errors::{ConfigError, ConfigErrors, Source},
-    reference::reference,
+    quantity::parse_duration,
     value::DatabaseUrl,
 };
 

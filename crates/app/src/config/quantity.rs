@@ -12,7 +12,7 @@ const SIZES: &Units = &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("
 ///
 /// One number and one unit: `1h30m` and `1.5h` are `None`, so that each length has few spellings. Also `None` is what
 /// does not fit into 64 bits of milliseconds.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

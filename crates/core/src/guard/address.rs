@@ -13,6 +13,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNetworks(Vec<IpNet>);
 
+const SAME_HOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 impl AllowedNetworks {
     /// Exceptions for these networks; none at all if the list is empty.
     #[must_use]
@@ -21,9 +23,12 @@ impl AllowedNetworks {
     }
 
     /// Whether one of the networks has this address. An IPv4-mapped address is not taken for its IPv4 address here.
+    ///
+    /// `127.0.0.1` and `::1` stand for each other: both are this host, and `localhost` often names both.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        let has = |address: IpAddr| self.0.iter().any(|network| network.contains(&address));
+        has(address) || SAME_HOST.contains(&address) && SAME_HOST.into_iter().any(has)
     }
 
     /// Whether there is no exception.

@@ -14,7 +14,7 @@ use std::{
 
 use hookcast_core::{
     delivery::Failure,
-    guard::{AllowedNetworks, SpecialAddress, check_resolved},
+    guard::{AllowedNetworks, CallbackUrl, Host, SpecialAddress, check_resolved},
 };
 use http::{Uri, uri::Scheme};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -151,8 +151,24 @@ async fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, DialError> {
     if addresses.is_empty() { Err(DialError::NoAddress(bare.to_owned())) } else { Ok(addresses) }
 }
 
-/// Connects to the first of at least one address that lets it. Each gets an equal share of the time that those before it
-/// left over.
+/// How long a name may take to resolve when somebody subscribes.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Says at once what the connection would say later: that a callback's name leads now where callbacks may not go. A name that does
+/// not resolve now may do so later.
+///
+/// # Errors
+/// The address that is refused.
+pub async fn check_resolves(url: &CallbackUrl, allowed: &AllowedNetworks) -> Result<(), SpecialAddress> {
+    let Host::Domain(name) = url.host() else { return Ok(()) };
+    match timeout(CHECK_TIMEOUT, lookup_host((name.as_str(), url.port()))).await {
+        Ok(Ok(found)) => check_resolved(&found.map(|address| address.ip()).collect::<Vec<_>>(), allowed),
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// Connects to the first of at least one address that lets it. Each gets an equal share of the time that those before
+/// it left over.
 async fn dial(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, DialError> {
     let start = Instant::now();
     let mut outcome = Err(DialError::NoHost);

@@ -24,6 +24,7 @@ use hyper_util::{
 };
 
 use connector::Connector;
+pub use connector::check_resolves;
 pub use failure::ExchangeFailed;
 pub use tls::ClientError;
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The pause that an answer asks for, at most [`RETRY_AFTER_MAX`], or `None` if it asks for none that can be understood.
+/// The pause that an answer asks for, at most [`RETRY_AFTER_MAX`], or `None` if it asks for nothing understandable.
 pub(super) fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

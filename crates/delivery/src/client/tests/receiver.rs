@@ -1,5 +1,5 @@
-//! Receivers that follow a script, each connection on a thread of its own: what they do wrong is done on the wire, where
-//! a well-behaved server library would not let it happen.
+//! Receivers that follow a script, each connection on a thread of its own. They write to the wire themselves, since a
+//! well-behaved server library would not let them do wrong.
 
 use std::{
     io::{Read, Write},

@@ -1,0 +1,77 @@
+//! `POST /webhooks/account` and the rotation of access tokens.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, post},
+};
+use hookcast_core::{
+    account::{Account, check_user_email, check_user_id},
+    id::AccountId,
+    token::{self, TokenHash},
+};
+use hookcast_store::StoreError;
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+
+use super::{ApiState, auth, body, error::ApiError, fields::Fields};
+
+/// What access tokens begin with.
+pub const ACCESS_TOKEN_PREFIX: &str = "hkc_access_";
+
+/// The routes of accounts.
+pub fn routes() -> MethodRouter<ApiState> {
+    post(register)
+}
+
+/// The route that rotates an access token.
+pub fn rotate_routes() -> MethodRouter<ApiState> {
+    post(rotate)
+}
+
+/// An account with its token, which is shown this once.
+#[derive(Serialize)]
+struct WithToken<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    access_token: &'a str,
+}
+
+fn answer(status: StatusCode, account: &Account, token: &SecretString) -> Response {
+    (status, Json(WithToken { account, access_token: token.expose_secret() })).into_response()
+}
+
+async fn register(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    auth::registrar(&state, request.headers()).await?;
+    let body = body::read_json(&state, request, body::SMALL).await?;
+    let mut fields = Fields::parse(&body.bytes)?;
+    let user_id = fields.string("user_id")?.into_owned();
+    let user_email = fields.optional_string("user_email")?.map(std::borrow::Cow::into_owned);
+    fields.finish("`user_id` and `user_email`")?;
+    check_user_id(&user_id).map_err(|rule| ApiError::invalid_field("user_id", &rule))?;
+    if let Some(email) = &user_email {
+        check_user_email(email).map_err(|rule| ApiError::invalid_field("user_email", &rule))?;
+    }
+
+    let now = state.clock.now();
+    let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
+    let account = Account { id: AccountId::new(now, rand::random()), user_id, user_email, created_at: now };
+    match state.store.create_account(account.clone(), TokenHash::of(&token)).await {
+        Ok(()) => Ok(answer(StatusCode::CREATED, &account, &token)),
+        Err(StoreError::Conflict) => Err(ApiError::conflict(format!(
+            "an account with this `user_id` exists. For a new token in place of its present one: `hookcast account \
+             rotate-token {}` on the server, or `POST /webhooks/account/rotate` with the present one",
+            account.user_id
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let account = auth::consumer(&state, &headers).await?;
+    let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
+    let account = state.store.rotate_token(&account.user_id, TokenHash::of(&token)).await?;
+    Ok(answer(StatusCode::OK, &account, &token))
+}

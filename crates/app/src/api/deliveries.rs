@@ -1,0 +1,107 @@
+//! `GET /webhooks/subscriptions/{id}/deliveries`, and deliveries as they are shown.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::{Attempt, AttemptResult, DeliveryState},
+    guard::mask_query,
+    id::{DeliveryId, EventId, SubscriptionId},
+};
+use hookcast_store::{StoreError, history::DeliveryRecord};
+use http::{HeaderMap, Uri};
+use serde::Serialize;
+
+use super::{ApiState, auth, error::ApiError, query};
+
+/// The route that lists a subscription's deliveries.
+pub fn routes() -> MethodRouter<ApiState> {
+    get(list)
+}
+
+/// A delivery as people see it.
+#[derive(Serialize)]
+pub struct View {
+    id: DeliveryId,
+    event_id: EventId,
+    event: String,
+    subscription_id: SubscriptionId,
+    user_id: String,
+    url: String,
+    state: DeliveryState,
+    is_active: bool,
+    next_attempt_at: Option<Timestamp>,
+    attempts: Vec<AttemptView>,
+}
+
+#[derive(Serialize)]
+struct AttemptView {
+    number: u32,
+    time: Timestamp,
+    /// The answer's HTTP status, if there was one.
+    status: Option<u16>,
+    latency_ms: u32,
+    /// The beginning of the answer's body.
+    answer: Option<String>,
+    /// At what stage it failed, if there was no answer.
+    failure: Option<&'static str>,
+    detail: Option<String>,
+}
+
+impl View {
+    /// A delivery for the eyes of the subscription's owner.
+    fn for_owner(record: DeliveryRecord) -> Self {
+        Self {
+            id: record.id,
+            event_id: record.event,
+            event: record.event_type,
+            subscription_id: record.subscription,
+            user_id: record.user_id,
+            url: record.url,
+            state: record.state,
+            is_active: record.is_active,
+            next_attempt_at: record.due_at,
+            attempts: record.attempts.into_iter().map(AttemptView::from).collect(),
+        }
+    }
+
+    /// A delivery for others: the URL's query may hold a token.
+    pub fn for_others(record: DeliveryRecord) -> Self {
+        let url = mask_query(&record.url);
+        Self { url, ..Self::for_owner(record) }
+    }
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        let (status, answer, failure, detail) = match attempt.result {
+            AttemptResult::Answered(answer) => (Some(answer.status), Some(answer.excerpt), None, None),
+            AttemptResult::Unanswered { failure, detail } => (None, None, Some(failure.as_str()), Some(detail)),
+        };
+        let Attempt { number, time, latency_ms, .. } = attempt;
+        Self { number, time, status, latency_ms, answer, failure, detail }
+    }
+}
+
+async fn list(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let account = auth::consumer(&state, &headers).await?;
+    let id: SubscriptionId = query::id(&id)?;
+    let wanted = query::parsed(&uri, "state")?;
+    let page = query::page(&uri)?;
+    state.store.subscription(account.id, id).await.map_err(|error| match error {
+        StoreError::NotFound => ApiError::not_found("you have no such subscription"),
+        error => error.into(),
+    })?;
+    let page = state.store.deliveries(id, wanted, page).await?;
+    let views: Vec<View> = page.items.into_iter().map(View::for_owner).collect();
+    Ok(Json(query::List::new(views, page.next)).into_response())
+}

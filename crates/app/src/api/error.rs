@@ -1,0 +1,162 @@
+//! Errors as clients see them: problem details (RFC 9457) with the prototype's `error` member.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use hookcast_store::{AcceptError, StoreError};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// How long a client is asked to wait when the store cannot take more, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    /// A stable name for programs.
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    field: Option<String>,
+    index: Option<usize>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+}
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $status:ident, $code:literal, $title:literal;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(detail: impl Into<String>) -> Self {
+            Self::new(StatusCode::$status, $code, $title, detail.into())
+        }
+    )*};
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: String) -> Self {
+        Self { status, code, title, detail, field: None, index: None, header: None }
+    }
+
+    refusals! {
+        /// 400: the body is not JSON.
+        malformed: BAD_REQUEST, "malformed", "Malformed request";
+        /// 403: a valid token of the wrong role.
+        forbidden: FORBIDDEN, "forbidden", "Wrong token for this";
+        /// 404: there is no such thing, or it is somebody else's.
+        not_found: NOT_FOUND, "not-found", "Not found";
+        /// 408: the body did not come in time.
+        too_slow: REQUEST_TIMEOUT, "too-slow", "Request too slow";
+        /// 409: it contradicts what is there.
+        conflict: CONFLICT, "conflict", "Conflict";
+        /// 413: the body, or an event in it, is too large.
+        too_large: PAYLOAD_TOO_LARGE, "too-large", "Too large";
+        /// 415: the body is of a type that is not read here.
+        unsupported: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type";
+        /// 422: it is JSON and breaks a rule.
+        invalid: UNPROCESSABLE_ENTITY, "invalid", "Invalid request";
+        /// 500: a fault of ours.
+        internal: INTERNAL_SERVER_ERROR, "internal", "Internal error";
+    }
+
+    /// 401: no token, or none that is known.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        let header = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hookcast\""));
+        let error = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized", detail.into());
+        Self { header: Some(header), ..error }
+    }
+
+    /// 405. The framework adds which methods there are.
+    pub fn method_not_allowed() -> Self {
+        let detail = "this path takes other methods; see the `Allow` header".into();
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+    }
+
+    /// 503: not now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail.into());
+        Self { header: Some((header::RETRY_AFTER, RETRY_AFTER)), ..error }
+    }
+
+    /// 422 for one member of the body, or for a header or a parameter: what it must be.
+    pub fn invalid_field(field: &str, rule: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..Self::invalid(format!("`{field}` {rule}")) }
+    }
+
+    /// The same, of the element at this place of a batch.
+    pub fn at(self, index: usize) -> Self {
+        Self { index: Some(index), detail: format!("event {index}: {}", self.detail), ..self }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found("there is no such thing"),
+            StoreError::Conflict => Self::conflict("it exists already"),
+            StoreError::Full(_) => {
+                tracing::error!(%error, "refused");
+                Self::unavailable("the store is full: nothing was stored; try again when its operator has made room")
+            }
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "refused");
+                Self::unavailable("the store cannot take more just now: nothing was stored; try again")
+            }
+            StoreError::Corrupt(_) | StoreError::Misconfigured(_) => {
+                tracing::error!(%error, "refused");
+                Self::internal("the store failed; its operator finds more in the log")
+            }
+        }
+    }
+}
+
+impl From<AcceptError> for ApiError {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::KeyReused => Self::invalid_field(
+                "Idempotency-Key",
+                "was used for another body in the last 24 hours: take a new key for a new request",
+            ),
+            AcceptError::Store(error) => error.into(),
+            AcceptError::StaleCatalogue | AcceptError::LeaseLost => {
+                tracing::warn!(%error, "refused");
+                Self::unavailable("the service is busy with other changes: nothing was stored; try again")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            r#type: format!("urn:hookcast:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            error: &self.detail,
+            field: self.field.as_deref(),
+            index: self.index,
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,91 @@
+//! `GET /webhooks/events/{id}`: what has become of an event.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+use hookcast_core::{
+    canonical::ContentMd5, clock::Timestamp, delivery::DeliveryState, event::EventType, id::EventId,
+};
+use hookcast_store::{StoreError, history::EventRecord};
+use http::{HeaderMap, Uri};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{ApiState, auth, deliveries, error::ApiError, query};
+
+/// The route that shows an event.
+pub fn routes() -> MethodRouter<ApiState> {
+    get(show)
+}
+
+/// An event with a page of its deliveries.
+#[derive(Serialize)]
+struct View {
+    id: EventId,
+    event: EventType,
+    time: Timestamp,
+    md5: ContentMd5,
+    payload: Box<RawValue>,
+    /// How many subscriptions it goes to.
+    subscriptions: u64,
+    /// Why it reached nobody, where that is so.
+    unreached: Option<Unreached>,
+    deliveries: Vec<deliveries::View>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Unreached {
+    reason: &'static str,
+    detail: String,
+}
+
+async fn show(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    auth::producer(&state, &headers).await?;
+    let record = state.store.event(query::id(&id)?, query::page(&uri)?).await.map_err(|error| match error {
+        StoreError::NotFound => ApiError::not_found("there is no such event, or it is older than events are kept"),
+        error => error.into(),
+    })?;
+    let unreached = unreached(&record);
+    let EventRecord { event, total, deliveries } = record;
+    let view = View {
+        id: event.id,
+        event: event.event_type,
+        time: event.time,
+        md5: event.md5,
+        payload: event.payload,
+        subscriptions: total,
+        unreached,
+        deliveries: deliveries.items.into_iter().map(deliveries::View::for_others).collect(),
+        next_cursor: deliveries.next.map(|cursor| cursor.to_string()),
+    };
+    Ok(Json(view).into_response())
+}
+
+/// Why an event reached nobody. Where its deliveries fill more than this page, or one of them was tried, they tell it themselves.
+fn unreached(record: &EventRecord) -> Option<Unreached> {
+    let event = &record.event.event_type;
+    if record.total == 0 {
+        let detail = format!("there was no subscription to `{event}` when it was accepted");
+        return Some(Unreached { reason: "no_subscription", detail });
+    }
+    let is_parked = |delivery: &hookcast_store::history::DeliveryRecord| {
+        delivery.state == DeliveryState::Waiting && !delivery.is_active
+    };
+    let is_whole = record.deliveries.next.is_none() && u64::try_from(record.deliveries.items.len()) == Ok(record.total);
+    if is_whole && record.deliveries.items.iter().all(is_parked) {
+        let detail = format!(
+            "every subscription to `{event}` is inactive; what waits goes out when one becomes active again"
+        );
+        return Some(Unreached { reason: "inactive", detail });
+    }
+    None
+}

@@ -1,0 +1,121 @@
+//! The HTTP interface: a file per resource, each with its routes, its requests and its answers.
+
+mod accounts;
+mod auth;
+mod body;
+mod deliveries;
+mod error;
+mod events;
+mod fields;
+mod health;
+mod query;
+mod subscriptions;
+mod trigger;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use axum::{Router, middleware, routing::MethodRouter};
+use hookcast_core::{clock::Clock, guard::AllowedNetworks, token::TokenHash};
+use hookcast_delivery::{
+    acceptor::Acceptor,
+    dispatcher::Dispatcher,
+    service::{Resources, Service},
+};
+use hookcast_store::Store;
+use tokio::sync::Semaphore;
+
+pub use self::accounts::ACCESS_TOKEN_PREFIX;
+use self::error::ApiError;
+use crate::{
+    config::{Config, Limits, RegistrationMode},
+    lifecycle,
+    tokens::Tokens,
+};
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct ApiState(Arc<Inner>);
+
+/// See [`ApiState`].
+pub struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    acceptor: Arc<Acceptor>,
+    dispatcher: Arc<Dispatcher>,
+    allowed: AllowedNetworks,
+    limits: Limits,
+    registration_mode: RegistrationMode,
+    registration_token: TokenHash,
+    trigger_token: TokenHash,
+    /// Room for request bodies, in units of [`body::UNIT`] bytes.
+    buffers: Arc<Semaphore>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+impl ApiState {
+    /// What the settings and the running service give.
+    pub fn new(
+        config: &Config,
+        tokens: &Tokens,
+        resources: &Resources,
+        service: &Service,
+        is_stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store: Arc::clone(&resources.store),
+            clock: Arc::clone(&resources.clock),
+            acceptor: Arc::clone(service.acceptor()),
+            dispatcher: Arc::clone(service.dispatcher()),
+            allowed: lifecycle::allowed_networks(config),
+            limits: config.limits.clone(),
+            registration_mode: config.registration.mode,
+            registration_token: TokenHash::of(&tokens.registration),
+            trigger_token: TokenHash::of(&tokens.trigger),
+            buffers: Arc::new(Semaphore::new(body::units(config.limits.buffered))),
+            is_stopping,
+        }))
+    }
+}
+
+impl std::ops::Deref for ApiState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiState")
+    }
+}
+
+/// Every route. Each answers with and without a trailing slash.
+pub fn router(state: ApiState) -> Router {
+    let routes: [(&str, MethodRouter<ApiState>); 11] = [
+        ("/webhooks/account", accounts::routes()),
+        ("/webhooks/account/rotate", accounts::rotate_routes()),
+        ("/webhooks/subscribe", subscriptions::subscribe_routes()),
+        ("/webhooks/subscriptions", subscriptions::list_routes()),
+        ("/webhooks/subscriptions/{id}", subscriptions::routes()),
+        ("/webhooks/subscriptions/{id}/rotate-secret", subscriptions::rotate_routes()),
+        ("/webhooks/subscriptions/{id}/deliveries", deliveries::routes()),
+        ("/webhooks/trigger", trigger::routes()),
+        ("/webhooks/events/{id}", events::routes()),
+        ("/health/live", health::live_routes()),
+        ("/health/ready", health::ready_routes()),
+    ];
+    let mut router = Router::new();
+    for (path, methods) in routes {
+        router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
+    }
+    router
+        .fallback(|| async { ApiError::not_found("there is no such path; see the README for those there are") })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(middleware::from_fn(body::drain_what_is_left))
+        .with_state(state)
+}

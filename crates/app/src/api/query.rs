@@ -1,0 +1,57 @@
+//! Parameters of lists, and ids in paths.
+
+use std::{fmt::Display, str::FromStr};
+
+use hookcast_store::PageRequest;
+use http::Uri;
+
+use super::error::ApiError;
+
+/// Items on a page where the request does not say.
+const DEFAULT_LIMIT: u32 = 100;
+
+/// The most items on a page.
+const MAX_LIMIT: u32 = 1_000;
+
+/// Reads `limit` and `cursor`.
+pub fn page(uri: &Uri) -> Result<PageRequest, ApiError> {
+    let limit = match parameter(uri, "limit") {
+        None => DEFAULT_LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| ApiError::invalid_field("limit", &format!("must be a number from 1 to {MAX_LIMIT}")))?,
+    };
+    Ok(PageRequest { limit, cursor: parsed(uri, "cursor")? })
+}
+
+/// Reads a parameter of a type that says itself what is wrong.
+pub fn parsed<T: FromStr<Err: Display>>(uri: &Uri, name: &str) -> Result<Option<T>, ApiError> {
+    let parse = |text: String| text.parse().map_err(|error: T::Err| ApiError::invalid_field(name, &error.to_string()));
+    parameter(uri, name).map(parse).transpose()
+}
+
+fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let query = uri.query()?;
+    url::form_urlencoded::parse(query.as_bytes()).find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
+}
+
+/// Reads an id from a path. A malformed one names nothing, so that it is not found.
+pub fn id<T: FromStr<Err: Display>>(text: &str) -> Result<T, ApiError> {
+    text.parse().map_err(|error: T::Err| ApiError::not_found(error.to_string()))
+}
+
+/// A page of a list, as it is answered.
+#[derive(serde::Serialize)]
+pub struct List<T> {
+    data: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page with these items.
+    pub fn new(data: Vec<T>, next: Option<hookcast_store::Cursor>) -> Self {
+        Self { data, next_cursor: next.map(|cursor| cursor.to_string()) }
+    }
+}

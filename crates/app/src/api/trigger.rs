@@ -1,0 +1,141 @@
+//! `POST /webhooks/trigger`: one event, or many in one step.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, post},
+};
+use bytes::Bytes;
+use hookcast_core::{
+    canonical::{CanonicalError, ContentMd5, MAX_DEPTH},
+    clock::Timestamp,
+    event::{Event, EventType},
+    id::EventId,
+};
+use hookcast_delivery::acceptor::{REMEMBER_KEY, Submission};
+use hookcast_store::engine::Idempotency;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    ApiState, auth,
+    body::{self, MediaType},
+    error::ApiError,
+    fields::Fields,
+};
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Says that the answer is that of an earlier request.
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The most characters of an idempotency key.
+const KEY_MAX: usize = 255;
+
+/// The route that takes events.
+pub fn routes() -> MethodRouter<ApiState> {
+    post(trigger)
+}
+
+/// The texts of the events in a body.
+enum Texts<'a> {
+    One(&'a str),
+    Many(Vec<&'a str>),
+}
+
+async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    auth::producer(&state, request.headers()).await?;
+    let media_type = body::media_type(request.headers())?;
+    let key = idempotency_key(request.headers())?;
+    let body = body::read(&state, request, state.limits.request_size).await?;
+    let idempotency = key.map(|key| Idempotency {
+        key,
+        body_digest: Sha256::digest(&body.bytes).into(),
+        remember: REMEMBER_KEY,
+    });
+
+    let texts = split(&body.bytes, media_type)?;
+    let now = state.clock.now();
+    let (submissions, is_batch) = match texts {
+        Texts::One(text) => (vec![submission(text, state.limits.event_size, now)?], false),
+        Texts::Many(texts) => (submissions(&texts, &state, now)?, true),
+    };
+    let accepted = state.acceptor.accept(submissions, idempotency).await?;
+
+    let mut response = match accepted.receipts.as_slice() {
+        [receipt] if !is_batch => (StatusCode::ACCEPTED, Json(receipt)).into_response(),
+        receipts => (StatusCode::ACCEPTED, Json(receipts)).into_response(),
+    };
+    if accepted.replayed {
+        response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_MAX).contains(&key.len()))
+        .map(|key| Some(key.to_owned()))
+        .ok_or_else(|| {
+            ApiError::invalid_field("Idempotency-Key", &format!("must have 1 to {KEY_MAX} visible ASCII characters"))
+        })
+}
+
+fn split(body: &Bytes, media_type: MediaType) -> Result<Texts<'_>, ApiError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| ApiError::malformed(format!("the body is not UTF-8 (at byte {})", error.valid_up_to())))?;
+    if media_type == MediaType::NdJson {
+        return Ok(Texts::Many(text.lines().filter(|line| !line.trim().is_empty()).collect()));
+    }
+    if !text.trim_start().starts_with('[') {
+        return Ok(Texts::One(text));
+    }
+    let events: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|error| ApiError::malformed(format!("the body is not JSON: {error}")))?;
+    Ok(Texts::Many(events.into_iter().map(RawValue::get).collect()))
+}
+
+fn submissions(texts: &[&str], state: &ApiState, now: Timestamp) -> Result<Vec<Submission>, ApiError> {
+    let max = state.limits.batch_events;
+    match texts.len() {
+        0 => Err(ApiError::invalid("the batch is empty: send at least one event")),
+        count if count > max => {
+            Err(ApiError::invalid(format!("the batch has {count} events and may have {max}: send them in several")))
+        }
+        _ => texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| submission(text, state.limits.event_size, now).map_err(|error| error.at(index)))
+            .collect(),
+    }
+}
+
+fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission, ApiError> {
+    let mut fields = Fields::parse_text(text)?;
+    let event_type: EventType = fields
+        .string("event")?
+        .parse()
+        .map_err(|rule: hookcast_core::event::InvalidEventType| ApiError::invalid_field("event", &rule.to_string()))?;
+    let payload = fields.required("payload")?;
+    let deduplicate = fields.optional_bool("deduplicate")?.unwrap_or(true);
+    fields.finish("`event`, `payload` and `deduplicate`")?;
+    if payload.get().len() > max_size {
+        return Err(ApiError::too_large(format!("a payload may have {max_size} bytes; this one has {}", payload.get().len())));
+    }
+    let md5 = ContentMd5::of(event_type.as_str(), payload.get()).map_err(|error| {
+        ApiError::invalid_field(
+            "payload",
+            &match error {
+                CanonicalError::TooDeep => format!("nests deeper than {MAX_DEPTH} levels"),
+                error => format!("cannot be read: {error}"),
+            },
+        )
+    })?;
+    let event = Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, payload: payload.to_owned() };
+    Ok(Submission { event, deduplicate })
+}

@@ -1,0 +1,122 @@
+//! `hookcast account`: on the store itself, for operators.
+
+use std::process::ExitCode;
+
+use comfy_table::{Table, presets::NOTHING};
+use hookcast_core::{
+    account::{Account, check_user_email, check_user_id},
+    clock::{Clock as _, SystemClock},
+    id::AccountId,
+    token::{self, TokenHash},
+};
+use hookcast_store::{PageRequest, StoreError};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+
+use super::Global;
+use crate::{api::ACCESS_TOKEN_PREFIX, lifecycle};
+
+/// Accounts in one read.
+const PAGE: u32 = 1_000;
+
+/// Register accounts, list them, rotate their tokens. Works on the store itself, beside a running server too.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Register an account and print its access token, this once
+    Create {
+        /// The account's name; unique
+        user_id: String,
+        /// Where notices go
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the accounts
+    List {
+        /// Print JSON, one account a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an account a new access token and print it, this once; the old one is void at once
+    RotateToken {
+        /// The account's name
+        user_id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
+    let config = global.start(&[])?;
+    let store = lifecycle::open_store(&config).await?;
+    match command {
+        Command::Create { user_id, email, json } => {
+            check_user_id(&user_id).map_err(|rule| anyhow::anyhow!("USER_ID {rule}"))?;
+            if let Some(email) = &email {
+                check_user_email(email).map_err(|rule| anyhow::anyhow!("--email {rule}"))?;
+            }
+            let now = SystemClock.now();
+            let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
+            let id = AccountId::new(now, rand::random());
+            let account = Account { id, user_id, user_email: email, created_at: now };
+            store.create_account(account.clone(), TokenHash::of(&token)).await.map_err(|error| match error {
+                StoreError::Conflict => anyhow::anyhow!(
+                    "an account `{}` exists; for a new token: hookcast account rotate-token {0}",
+                    account.user_id
+                ),
+                error => error.into(),
+            })?;
+            print_token(&account, &token, json);
+        }
+        Command::List { json } => {
+            let mut table = Table::new();
+            table.load_style(NOTHING).set_header(["user_id", "user_email", "created_at"]);
+            let mut page = PageRequest { limit: PAGE, cursor: None };
+            loop {
+                let found = store.accounts(page).await?;
+                for account in &found.items {
+                    if json {
+                        println!("{}", serde_json::to_string(account)?);
+                    } else {
+                        let email = account.user_email.clone().unwrap_or_default();
+                        table.add_row([account.user_id.clone(), email, account.created_at.to_string()]);
+                    }
+                }
+                page.cursor = found.next;
+                if page.cursor.is_none() {
+                    break;
+                }
+            }
+            if !json {
+                println!("{table}");
+            }
+        }
+        Command::RotateToken { user_id, json } => {
+            let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
+            let account = store.rotate_token(&user_id, TokenHash::of(&token)).await.map_err(|error| match error {
+                StoreError::NotFound => {
+                    anyhow::anyhow!("there is no account `{user_id}`; `hookcast account list` shows those there are")
+                }
+                error => error.into(),
+            })?;
+            print_token(&account, &token, json);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_token(account: &Account, token: &SecretString, as_json: bool) {
+    let token = token.expose_secret();
+    if as_json {
+        let Account { user_id, user_email, created_at, .. } = account;
+        let view = json!({
+            "user_id": user_id, "user_email": user_email, "created_at": created_at, "access_token": token
+        });
+        println!("{view}");
+    } else {
+        println!("account:      {}\naccess token: {token}\nIt is not shown again.", account.user_id);
+    }
+}

@@ -1,0 +1,135 @@
+//! The command line: a file per command.
+//!
+//! Exit codes: 0 it worked; 1 it did not; 2 it worked but not everything succeeded (`resend`, `trigger`), or the command line
+//! itself is wrong (as clap has it).
+
+mod account;
+mod check_config;
+mod demo;
+mod listen;
+mod migrate;
+mod resend;
+mod serve;
+mod trigger;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, Loaded, Sources};
+
+/// Not everything succeeded.
+const PARTIAL: u8 = 2;
+
+/// A webhook service: post an event once, and every subscriber gets it: signed, retried, at least once.
+#[derive(Parser)]
+#[command(name = "hookcast", version, max_term_width = 100)]
+#[command(after_help = "Settings come from built-in defaults, hookcast.toml, hookcast.local.toml, HOOKCAST_* in the \
+    environment and flags, the later the stronger. `hookcast check-config` shows what is in force and where it comes from.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(clap::Args)]
+struct Global {
+    /// Read settings from this file instead of hookcast.toml; NAME.local.toml beside it is read too
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// The store, such as sqlite://data/hookcast.db (setting `database.url`)
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Any setting, such as --set delivery.timeout=5s; may be given several times
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must look like KEY=VALUE, such as delivery.timeout=5s")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Args),
+    /// Make one pass over the deliveries that are due; meant for cron
+    Resend(resend::Args),
+    /// Post events to a server
+    Trigger(trigger::Args),
+    /// Register accounts, list them, rotate their tokens
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Receive webhooks on this machine: print them, verify them, forward them, or play a bad receiver
+    Listen(listen::Args),
+    /// Create the store's tables or bring them up to date
+    Migrate(migrate::Args),
+    /// Check the settings and show them, with where each one comes from
+    CheckConfig(check_config::Args),
+    /// See it all work: a server, receivers good and bad, and fifty citation events
+    Demo(demo::Args),
+}
+
+impl Global {
+    /// Reads the settings, with what a command's own flags say on top.
+    fn load(&self, own: &[(&str, Option<String>, &str)]) -> anyhow::Result<Loaded> {
+        let mut flags: Vec<(String, String, String)> =
+            self.set.iter().map(|(key, value)| (key.clone(), value.clone(), "--set".to_owned())).collect();
+        let database_url = ("database.url", self.database_url.clone(), "--database-url");
+        for (key, value, flag) in std::iter::once(&database_url).chain(own) {
+            if let Some(value) = value {
+                flags.push(((*key).to_owned(), value.clone(), (*flag).to_owned()));
+            }
+        }
+        let loaded = config::load(Sources {
+            config_path: self.config.clone(),
+            directory: std::env::current_dir().context("the working directory cannot be found")?,
+            environment: std::env::vars_os().collect(),
+            flags,
+        })?;
+        Ok(loaded)
+    }
+
+    /// Reads the settings and begins to log as they say.
+    fn start(&self, own: &[(&str, Option<String>, &str)]) -> anyhow::Result<Config> {
+        let loaded = self.load(own)?;
+        crate::telemetry::start(loaded.config.log.level, loaded.config.log.format);
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded.config)
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime.context("no runtime").and_then(|runtime| {
+        let result = runtime.block_on(run(&global, command));
+        // A blocking task that does not end must not keep the process.
+        runtime.shutdown_background();
+        result
+    });
+    result.unwrap_or_else(|error| {
+        eprintln!("hookcast: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::run(global, args).await,
+        Command::Resend(args) => resend::run(global, args).await,
+        Command::Trigger(args) => trigger::run(global, args).await,
+        Command::Account(command) => account::run(global, command).await,
+        Command::Listen(args) => listen::run(args).await,
+        Command::Migrate(args) => migrate::run(global, &args).await,
+        Command::CheckConfig(args) => check_config::run(global, &args),
+        Command::Demo(args) => demo::run(args).await,
+    }
+}

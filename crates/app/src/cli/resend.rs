@@ -1,0 +1,108 @@
+//! `hookcast resend`.
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookcast_core::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    delivery::Next,
+    event::EventType,
+    id::SubscriptionId,
+};
+use hookcast_delivery::{pass::Summary, service};
+use hookcast_store::engine::{Outcome, Pass};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Global, PARTIAL};
+use crate::{config, lifecycle};
+
+/// Make one pass over the deliveries that are due; meant for cron.
+///
+/// Every delivery is tried once. It runs beside a server too and never sends what the server is sending. Exits with 0 when
+/// every delivery succeeded or there was none, with 2 when some failed, with 1 when the pass itself failed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Also what waits for a later time
+    #[arg(long)]
+    all: bool,
+    /// Also what has failed, its retries used up
+    #[arg(long)]
+    failed: bool,
+    /// Only deliveries of this subscription
+    #[arg(long, value_name = "ID")]
+    subscription: Option<SubscriptionId>,
+    /// Only events of this type
+    #[arg(long, value_name = "TYPE")]
+    event: Option<EventType>,
+    /// Only events accepted at this time or later (RFC 3339), or so long ago at the most, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Some(duration) = config::parse_duration(text) {
+        return Ok(SystemClock.now().minus(duration));
+    }
+    Timestamp::parse(text).ok_or_else(|| "must be a time such as 2026-01-31T12:00:00Z, or a duration such as 2h".into())
+}
+
+pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
+    let config = global.start(&[])?;
+    let store = lifecycle::open_store(&config).await?;
+    let resources = lifecycle::resources(&config, store)?;
+    let now = SystemClock.now();
+    let pass = Pass {
+        due_by: if args.all { None } else { Some(now) },
+        failed: args.failed,
+        event: args.event,
+        since: args.since,
+        after: None,
+    };
+
+    let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let (tried, delivered) = (AtomicU64::new(0), AtomicU64::new(0));
+    let shown = bar.clone();
+    let progress = move |outcome: &Outcome| {
+        let tried = tried.fetch_add(1, Ordering::Relaxed) + 1;
+        let success = u64::from(outcome.verdict.next == Next::Delivered);
+        let delivered = delivered.fetch_add(success, Ordering::Relaxed) + success;
+        shown.set_message(format!("{tried} tried, {delivered} delivered"));
+    };
+    let settings = lifecycle::delivery_settings(&config);
+    let summary = service::run_pass(&resources, settings, pass, args.subscription, Arc::new(progress)).await?;
+    bar.finish_and_clear();
+    print(summary, args.json);
+    Ok(if summary.attempted == summary.delivered { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+}
+
+fn print(summary: Summary, as_json: bool) {
+    let Summary { attempted, delivered, retried, failed, deactivated } = summary;
+    if as_json {
+        let view = json!({
+            "attempted": attempted, "delivered": delivered, "waiting": retried, "failed": failed,
+            "deactivated": deactivated
+        });
+        println!("{view}");
+    } else if attempted == 0 {
+        println!("nothing was due");
+    } else {
+        println!("{attempted} tried: {delivered} delivered, {retried} wait for another try, {failed} failed for good");
+        if deactivated > 0 {
+            println!("{deactivated} subscriptions were deactivated after too many failures");
+        }
+    }
+}

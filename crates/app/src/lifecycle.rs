@@ -1,0 +1,143 @@
+//! From settings to a server at work, and from a signal to its end.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Context as _;
+use hookcast_core::{clock::{Clock, SystemClock}, event::Envelope, guard::AllowedNetworks};
+use hookcast_delivery::{
+    client::{Client, ClientSettings},
+    service::{Resources, Service, Settings},
+};
+use hookcast_store::{Limits, ServerLock, SqliteLocation, Store, StoreError, engine::Role};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    api::{self, ApiState},
+    config::Config,
+    server,
+    tokens::Tokens,
+};
+
+/// Bytes of bodies that deliveries hold in memory, whatever their number.
+const BODIES_IN_MEMORY: usize = 64 * 1024 * 1024;
+
+/// Opens the store that the settings name.
+///
+/// # Errors
+/// The store's own.
+pub async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let limits = Limits {
+        max_size: config.database.max_size.unwrap_or(0),
+        min_free_disk: config.database.min_free_disk,
+        max_waiting: config.delivery.max_waiting,
+        ..Limits::default()
+    };
+    let url = config.database.url.expose();
+    hookcast_store::connect(url, limits).await.with_context(|| format!("the store at {}", config.database.url))
+}
+
+/// The networks that callbacks may reach although they are special.
+pub fn allowed_networks(config: &Config) -> AllowedNetworks {
+    AllowedNetworks::new(config.delivery.allow_networks.clone())
+}
+
+/// What delivery needs, from the settings.
+///
+/// # Errors
+/// The client's own, such as a file of authorities that cannot be read.
+pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resources> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = ClientSettings {
+        timeout: config.delivery.timeout,
+        connect_timeout: config.delivery.connect_timeout,
+        allowed: allowed_networks(config),
+        extra_authorities: config.delivery.ca_file.clone(),
+    };
+    let client = Client::new(settings, Arc::clone(&clock))?;
+    Ok(Resources { store, clock, client })
+}
+
+/// The rules of delivery, from the settings.
+pub fn delivery_settings(config: &Config) -> Settings {
+    let (delivery, envelope) = (&config.delivery, &config.envelope);
+    Settings {
+        schedule: delivery.retry.clone(),
+        success: delivery.success,
+        deactivation: delivery.deactivation,
+        deduplicate: config.deduplicate,
+        timeout: delivery.timeout,
+        lease: delivery.lease,
+        in_flight: delivery.max_in_flight,
+        in_flight_per_subscription: delivery.max_in_flight_per_subscription,
+        bytes: BODIES_IN_MEMORY,
+        retention: config.retention.age,
+        envelope: Envelope::new(&envelope.creator, &envelope.source, &envelope.description),
+    }
+}
+
+/// Runs the server until a signal ends it. `started` is called once it listens.
+///
+/// # Errors
+/// Whatever keeps it from starting, or from ending well.
+pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &Tokens)) -> anyhow::Result<()> {
+    raise_file_limit();
+    let location = SqliteLocation::parse(config.database.url.expose())?;
+    let _lock = ServerLock::take(&location).map_err(|error| match error {
+        StoreError::Conflict => anyhow::anyhow!(
+            "another server has {}: stop it first, or give this one a store of its own",
+            location.path().display()
+        ),
+        error => error.into(),
+    })?;
+    let tokens = Tokens::find_or_generate(&config)?;
+    let store = open_store(&config).await?;
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let resources = resources(&config, Arc::clone(&store))?;
+    let mut service = Service::start(&resources, delivery_settings(&config), Role::OnlyServer).await?;
+
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let state = ApiState::new(&config, &tokens, &resources, &service, Arc::clone(&is_stopping));
+    started(listener.local_addr()?, &tokens);
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut is_broken = false;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = service.broken() => is_broken = true,
+        }
+        is_stopping.store(true, Ordering::Release);
+        tracing::info!("stopping");
+    };
+    let grace = config.shutdown.grace;
+    server::run(listener, api::router(state), config.limits.connections, stop, grace).await;
+    let end = async {
+        tokio::select! {
+            result = service.stop(grace) => result,
+            _ = terminate.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
+            _ = interrupt.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
+        }
+    };
+    end.await.context("the server did not end well; nothing is lost, and deliveries may be repeated")?;
+    anyhow::ensure!(!is_broken, "a part of the server ended unexpectedly; see the log");
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Every connection is a file: takes as many as the system lets this process have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
