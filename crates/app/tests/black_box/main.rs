@@ -1,0 +1,5 @@
+//! Black-box tests: the real binary, over HTTP, against real receivers.
+
+mod support;
+
+mod deliver;

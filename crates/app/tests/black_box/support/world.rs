@@ -1,0 +1,98 @@
+//! The usual beginnings: accounts, subscriptions, triggers.
+
+use serde_json::{Value, json};
+
+use super::{
+    eventually,
+    http::{Answer, Http},
+    server::{REGISTRATION_TOKEN, TRIGGER_TOKEN},
+};
+
+/// A consumer with its token.
+#[derive(Clone)]
+pub struct Account {
+    pub http: Http,
+    pub token: String,
+}
+
+/// A subscription as it was answered when it was made.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub id: String,
+    pub secret: String,
+}
+
+impl Http {
+    /// Registers an account.
+    pub async fn account(&self, user_id: &str) -> Account {
+        let answer = self
+            .post("/webhooks/account")
+            .bearer(REGISTRATION_TOKEN)
+            .json(&json!({"user_id": user_id, "user_email": format!("{user_id}@example.org")}))
+            .send()
+            .await
+            .expect(201);
+        Account { http: self.clone(), token: answer["access_token"].as_str().unwrap().to_owned() }
+    }
+
+    /// Triggers an event and makes sure that it is accepted.
+    pub async fn trigger(&self, event: &str, payload: Value) -> Value {
+        self.try_trigger(&json!({"event": event, "payload": payload})).await.expect(202)
+    }
+
+    /// Triggers whatever this body says.
+    pub async fn try_trigger(&self, body: &Value) -> Answer {
+        self.post("/webhooks/trigger").bearer(TRIGGER_TOKEN).json(body).send().await
+    }
+
+    /// An event with its deliveries.
+    pub async fn event(&self, id: &str) -> Value {
+        self.get(&format!("/webhooks/events/{id}")).bearer(TRIGGER_TOKEN).send().await.expect(200)
+    }
+
+    /// Waits until every delivery of an event is in this state; the event then.
+    pub async fn event_in_state(&self, id: &str, state: &str) -> Value {
+        eventually(&format!("{id} {state}"), async || {
+            let event = self.event(id).await;
+            let is_there = |delivery: &Value| delivery["state"] == state;
+            event["deliveries"].as_array().unwrap().iter().all(is_there).then_some(event)
+        })
+        .await
+    }
+}
+
+impl Account {
+    /// Subscribes to one type of event at one URL.
+    pub async fn subscribe(&self, event: &str, url: &str) -> Subscription {
+        let answer = self.try_subscribe(event, url).await.expect(201);
+        let text = |member: &str| answer[member].as_str().unwrap().to_owned();
+        Subscription { id: text("id"), secret: text("secret") }
+    }
+
+    pub async fn try_subscribe(&self, event: &str, url: &str) -> Answer {
+        let body = json!({"event": event, "url": url});
+        self.http.post("/webhooks/subscribe").bearer(&self.token).json(&body).send().await
+    }
+
+    /// A subscription as it is now.
+    pub async fn subscription(&self, id: &str) -> Value {
+        self.http.get(&format!("/webhooks/subscriptions/{id}")).bearer(&self.token).send().await.expect(200)
+    }
+
+    /// Waits until a subscription is as `wanted` says; the subscription then.
+    pub async fn subscription_when(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, async || Some(self.subscription(id).await).filter(&wanted)).await
+    }
+
+    pub async fn set_active(&self, id: &str, is_active: bool) -> Value {
+        let call = self.http.patch(&format!("/webhooks/subscriptions/{id}")).bearer(&self.token);
+        call.json(&json!({"is_active": is_active})).send().await.expect(200)
+    }
+
+    /// A subscription's deliveries, the newest first.
+    pub async fn deliveries(&self, id: &str) -> Vec<Value> {
+        let path = format!("/webhooks/subscriptions/{id}/deliveries");
+        let answer = self.http.get(&path).bearer(&self.token).send().await.expect(200);
+        answer["data"].as_array().unwrap().clone()
+    }
+}
