@@ -12,7 +12,7 @@ use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::{clock::now_ns, http::Connection, message};
+use crate::{clock::now_ns, connection::Connection, message};
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     clock::now_ns,
-    http::{Connection, bearer, describe, post_json},
+    connection::{Connection, bearer, describe, post_json},
     message,
 };
 

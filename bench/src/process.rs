@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    http::Connection,
+    connection::Connection,
     limit::Limit,
     load::{Accepted, Plan},
     tally::{Latency, Stats},

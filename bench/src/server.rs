@@ -1,4 +1,7 @@
-//! A Hookcast to measure: a process of its own on a new store, told apart from others by nothing but its environment.
+//! A Hookcast to measure: a process of its own on a new store.
+//!
+//! What the environment says besides is left as it is, so that settings can be compared:
+//! `HOOKCAST_DELIVERY_MAX_IN_FLIGHT=256 hookcast-bench run`.
 
 use std::{
     fs::File,
@@ -19,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    http::{Connection, bearer, describe, post_json},
+    connection::{Connection, bearer, describe, post_json},
     message::EVENT,
     usage::Usage,
 };

@@ -45,6 +45,13 @@ pub struct Latency {
     pub max_us: u32,
 }
 
+impl Latency {
+    /// p50, p90, p99 and p99.9.
+    pub fn milliseconds(&self) -> [f64; 4] {
+        [self.p50_us, self.p90_us, self.p99_us, self.p999_us].map(|us| f64::from(us) / 1000.0)
+    }
+}
+
 impl Tally {
     /// An empty one.
     pub fn new() -> Self {

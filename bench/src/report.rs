@@ -1,0 +1,106 @@
+//! The table for people and the file for programs.
+
+use std::{fs, io::Write as _, path::Path};
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use serde_json::json;
+
+use crate::{
+    results::{Results, Row},
+    scenario::{Unit, Verdict},
+};
+
+const HEADER: [&str; 8] =
+    ["scenario", "value", "of the limit", "least", "goal", "CPU / 10,000", "peak memory", "verdict"];
+
+/// Prints the table.
+pub fn print(results: &Results, out: &Path) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", table(&results.rows()))?;
+    let length = if results.quick { "a quick look: " } else { "" };
+    let runs = results.series.iter().map(|series| series.runs.len()).max().unwrap_or(0);
+    writeln!(stdout, "{length}median of {runs}, on {} cores; CPU and memory are the server's", results.cores)?;
+    if results.refused() > 0 {
+        writeln!(stdout, "{} requests were refused with 503 and sent again", results.refused())?;
+    }
+    writeln!(stdout, "{}", out.display())?;
+    Ok(())
+}
+
+/// Writes everything down, single runs included.
+pub fn write_json(results: &Results, path: &Path) -> Result<()> {
+    let faults = results.faults();
+    let document = json!({"valid": faults.is_empty(), "faults": faults, "rows": results.rows(), "results": results});
+    fs::write(path, serde_json::to_string_pretty(&document)?)?;
+    Ok(())
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(HEADER);
+    table.add_rows(rows.iter().map(cells));
+    for column in table.column_iter_mut().skip(1).take(HEADER.len() - 2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn cells(row: &Row) -> [String; 8] {
+    let maybe = |number: Option<f64>, show: fn(f64) -> String| number.map(show).unwrap_or_default();
+    let mark = |mark: Option<f64>| match row.unit {
+        Unit::PerSecond => maybe(mark, |ratio| format!("{ratio:.2}")),
+        Unit::Milliseconds => maybe(mark, |most| format!("≤ {most} ms")),
+        Unit::Seconds => maybe(mark, |most| format!("≤ {most} s")),
+    };
+    let verdict = match row.verdict {
+        Some(Verdict::Goal) => "goal",
+        Some(Verdict::Least) => "least",
+        Some(Verdict::Below) => "below",
+        None => "",
+    };
+    [
+        row.name.to_owned(),
+        value(row.value, row.unit),
+        maybe(row.ratio, |ratio| format!("{ratio:.3}")),
+        mark(row.target.map(|target| target.least)),
+        mark(row.target.map(|target| target.goal)),
+        maybe(row.cpu_seconds, |seconds| format!("{seconds:.2} s")),
+        maybe(row.peak_mib, |mib| format!("{mib:.0} MiB")),
+        verdict.to_owned(),
+    ]
+}
+
+/// A number with its unit.
+pub fn value(number: f64, unit: Unit) -> String {
+    match unit {
+        Unit::PerSecond => format!("{}/s", thousands(number)),
+        Unit::Milliseconds => format!("{number:.2} ms"),
+        Unit::Seconds => format!("{number:.2} s"),
+    }
+}
+
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        assert_eq!(value(999.4, Unit::PerSecond), "999/s");
+        assert_eq!(value(62_136.3, Unit::PerSecond), "62,136/s");
+        assert_eq!(value(1_234_567.0, Unit::PerSecond), "1,234,567/s");
+        assert_eq!(value(0.456, Unit::Milliseconds), "0.46 ms");
+    }
+}
