@@ -95,8 +95,8 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &T
         ),
         error => error.into(),
     })?;
-    let tokens = Tokens::find_or_generate(&config)?;
     let store = open_store(&config).await?;
+    let tokens = Tokens::find_or_generate(&config)?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let resources = resources(&config, Arc::clone(&store))?;

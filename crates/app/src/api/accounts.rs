@@ -63,10 +63,17 @@ async fn register(State(state): State<ApiState>, request: Request) -> Result<Res
         Err(StoreError::Conflict) => Err(ApiError::conflict(format!(
             "an account with this `user_id` exists. For a new token in place of its present one: `hookcast account \
              rotate-token {}` on the server, or `POST /webhooks/account/rotate` with the present one",
-            account.user_id
+            as_argument(&account.user_id)
         ))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A `user_id` as an operator can paste it into a shell, whatever it holds.
+fn as_argument(user_id: &str) -> String {
+    let is_plain = user_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/@+".contains(&byte));
+    let word = if is_plain { user_id.to_owned() } else { format!("'{}'", user_id.replace('\'', r"'\''")) };
+    if word.starts_with('-') { format!("-- {word}") } else { word }
 }
 
 async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {

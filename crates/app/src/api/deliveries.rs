@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
@@ -89,12 +89,12 @@ impl From<Attempt> for AttemptView {
 
 async fn list(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: query::Segment,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
-    let id: SubscriptionId = query::id(&id)?;
+    let id: SubscriptionId = query::id(id)?;
     let wanted = query::parsed(&uri, "state")?;
     let page = query::page(&uri)?;
     state.store.subscription(account.id, id).await.map_err(|error| match error {

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
@@ -45,12 +45,12 @@ struct Unreached {
 
 async fn show(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: query::Segment,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     auth::producer(&state, &headers).await?;
-    let record = state.store.event(query::id(&id)?, query::page(&uri)?).await.map_err(|error| match error {
+    let record = state.store.event(query::id(id)?, query::page(&uri)?).await.map_err(|error| match error {
         StoreError::NotFound => ApiError::not_found("there is no such event, or it is older than events are kept"),
         error => error.into(),
     })?;

@@ -1,6 +1,6 @@
 //! The members of a JSON object, each taken out by name and rule, so that an error can name the member and the rule.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserialize,
@@ -30,16 +30,15 @@ impl<'a> Fields<'a> {
     /// As [`parse`](Self::parse).
     pub fn parse_text(text: &'a str) -> Result<Self, ApiError> {
         let Members(members) = serde_json::from_str(text).map_err(|error| {
-            if error.is_data() && serde_json::from_str::<&RawValue>(text).is_ok() {
-                ApiError::invalid(format!("a JSON object is wanted: {error}"))
+            if serde_json::from_str::<&RawValue>(text).is_ok() {
+                ApiError::invalid(format!("an object with names of valid Unicode is wanted: {error}"))
             } else {
                 ApiError::malformed(format!("the body is not JSON: {error}"))
             }
         })?;
-        for (index, (name, _)) in members.iter().enumerate() {
-            if members[..index].iter().any(|(earlier, _)| earlier == name) {
-                return Err(ApiError::invalid_field(name, "is given twice"));
-            }
+        let mut seen = HashSet::with_capacity(members.len());
+        if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_ref())) {
+            return Err(ApiError::invalid_field(&shortened(name), "is given twice"));
         }
         Ok(Self(members))
     }
@@ -91,11 +90,15 @@ impl<'a> Fields<'a> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => {
-                let name: String = name.chars().take(64).collect();
-                Err(ApiError::invalid_field(&name, &format!("is not known here; there are {known}")))
+                Err(ApiError::invalid_field(&shortened(name), &format!("is not known here; there are {known}")))
             }
         }
     }
+}
+
+/// A name that a client chose, for the answer.
+fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, ApiError> {
@@ -159,6 +162,7 @@ mod tests {
             (b"\"text\"", 422),
             (b"null", 422),
             (br#"{"a":1,"a":2}"#, 422),
+            (br#"{"\ud800":1}"#, 422),
         ] {
             assert_eq!(status(Fields::parse(body)), expected, "{}", String::from_utf8_lossy(body));
         }

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use axum::extract::{Path, rejection::PathRejection};
 use hookcast_store::PageRequest;
 use http::Uri;
 
@@ -37,8 +38,12 @@ fn parameter(uri: &Uri, name: &str) -> Option<String> {
     url::form_urlencoded::parse(query.as_bytes()).find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
 }
 
+/// The part of a path where an id belongs, if it is text at all.
+pub type Segment = Result<Path<String>, PathRejection>;
+
 /// Reads an id from a path. A malformed one names nothing, so that it is not found.
-pub fn id<T: FromStr<Err: Display>>(text: &str) -> Result<T, ApiError> {
+pub fn id<T: FromStr<Err: Display>>(segment: Segment) -> Result<T, ApiError> {
+    let Path(text) = segment.map_err(|rejection| ApiError::not_found(rejection.body_text()))?;
     text.parse().map_err(|error: T::Err| ApiError::not_found(error.to_string()))
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
@@ -135,21 +135,21 @@ async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Re
 
 async fn show(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: query::Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
-    let status = state.store.subscription(account.id, query::id(&id)?).await.map_err(not_found)?;
+    let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
     Ok(Json(View::from(status)).into_response())
 }
 
 async fn change(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: query::Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, request.headers()).await?;
-    let id = query::id(&id)?;
+    let id = query::id(id)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let is_active = fields.optional_bool("is_active")?;
@@ -166,22 +166,22 @@ async fn change(
 
 async fn remove(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: query::Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
-    state.store.unsubscribe(account.id, query::id(&id)?, state.clock.now()).await.map_err(not_found)?;
+    state.store.unsubscribe(account.id, query::id(id)?, state.clock.now()).await.map_err(not_found)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn rotate_secret(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    id: query::Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let secret = SigningSecret::new(rand::random());
-    let status = state.store.rotate_secret(account.id, query::id(&id)?, secret.clone()).await.map_err(not_found)?;
+    let status = state.store.rotate_secret(account.id, query::id(id)?, secret.clone()).await.map_err(not_found)?;
     // What is sent from now on is signed with the new one.
     state.dispatcher.parts().directory.refresh().await?;
     Ok(Json(View { secret: Some(secret.reveal()), ..View::from(status) }).into_response())

@@ -19,10 +19,18 @@ use crate::{api::ACCESS_TOKEN_PREFIX, lifecycle};
 /// Accounts in one read.
 const PAGE: u32 = 1_000;
 
-/// Register accounts, list them, rotate their tokens. Works on the store itself, beside a running server too.
+/// Register accounts, list them, rotate their tokens
+///
+/// Works on the store itself, with or without a running server, and needs no token.
+///
+/// Exit codes: 0 it is done; 1 it is not, and nothing has changed.
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Register an account and print its access token, this once
+    ///
+    /// A running server knows it at once.
+    ///
+    /// Exit codes: 0 it is registered; 1 it is not, because there is one of this name or the name is not allowed.
     Create {
         /// The account's name; unique
         user_id: String,
@@ -40,6 +48,10 @@ pub enum Command {
         json: bool,
     },
     /// Give an account a new access token and print it, this once; the old one is void at once
+    ///
+    /// Its subscriptions and their secrets stay as they are.
+    ///
+    /// Exit codes: 0 the new token is valid; 1 there is no such account, or the store cannot be used, and the old one still is.
     RotateToken {
         /// The account's name
         user_id: String,

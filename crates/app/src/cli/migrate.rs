@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use super::Global;
 use crate::lifecycle;
 
-/// Create the store's tables or bring them up to date.
+/// Create the store's tables or bring them up to date
 ///
 /// `serve` does this at its start too; run it ahead of time when an upgrade should not do it. It is safe beside a running server
 /// and beside itself.
+///
+/// Exit codes: 0 the store is up to date; 1 it could not be brought there.
 #[derive(clap::Args)]
 pub struct Args {
     /// Print JSON

@@ -1,7 +1,7 @@
 //! The command line: a file per command.
 //!
-//! Exit codes: 0 it worked; 1 it did not; 2 it worked but not everything succeeded (`resend`, `trigger`), or the command line
-//! itself is wrong (as clap has it).
+//! Exit codes: 0 it worked; 1 it did not; 2 it worked but not everything succeeded (`resend`), or the command line itself is
+//! wrong (as clap has it).
 
 mod account;
 mod check_config;
@@ -12,7 +12,11 @@ mod resend;
 mod serve;
 mod trigger;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -26,7 +30,9 @@ const PARTIAL: u8 = 2;
 #[derive(Parser)]
 #[command(name = "hookcast", version, max_term_width = 100)]
 #[command(after_help = "Settings come from built-in defaults, hookcast.toml, hookcast.local.toml, HOOKCAST_* in the \
-    environment and flags, the later the stronger. `hookcast check-config` shows what is in force and where it comes from.")]
+    environment and flags, the later the stronger. `hookcast check-config` shows what is in force and where it comes from, \
+    `hookcast check-config --reference` what there is.\n\n\
+    Exit codes: 0 it worked, 1 it did not, 2 the command line is wrong. `hookcast COMMAND --help` tells of others.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -36,6 +42,7 @@ struct Cli {
 
 /// What every command takes.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Settings")]
 struct Global {
     /// Read settings from this file instead of hookcast.toml; NAME.local.toml beside it is read too
     #[arg(long, global = true, value_name = "PATH")]
@@ -53,24 +60,17 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
+/// What there is to do. Each command's words stand with its arguments: words here would hide all but their first line.
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server
     Serve(serve::Args),
-    /// Make one pass over the deliveries that are due; meant for cron
     Resend(resend::Args),
-    /// Post events to a server
     Trigger(trigger::Args),
-    /// Register accounts, list them, rotate their tokens
     #[command(subcommand)]
     Account(account::Command),
-    /// Receive webhooks on this machine: print them, verify them, forward them, or play a bad receiver
     Listen(listen::Args),
-    /// Create the store's tables or bring them up to date
     Migrate(migrate::Args),
-    /// Check the settings and show them, with where each one comes from
     CheckConfig(check_config::Args),
-    /// See it all work: a server, receivers good and bad, and fifty citation events
     Demo(demo::Args),
 }
 
@@ -103,6 +103,16 @@ impl Global {
         }
         Ok(loaded.config)
     }
+}
+
+/// Where this machine reaches what listens at `address`: at the loopback interface what listens on all.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Runs the command that the process was started with.

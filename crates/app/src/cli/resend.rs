@@ -23,11 +23,16 @@ use serde_json::json;
 use super::{Global, PARTIAL};
 use crate::{config, lifecycle};
 
-/// Make one pass over the deliveries that are due; meant for cron.
+/// Make one pass over the deliveries that are due; meant for cron
 ///
-/// Every delivery is tried once. It runs beside a server too and never sends what the server is sending. Exits with 0 when
-/// every delivery succeeded or there was none, with 2 when some failed, with 1 when the pass itself failed.
+/// Every delivery is tried once. It runs beside a server too and never sends what the server is sending.
+///
+/// Exit codes: 0 every delivery succeeded, or there was none; 1 the pass itself failed; 2 some deliveries failed.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  hookcast resend                                    what is due by now
+  hookcast resend --all --event relation_added       what waits for a later time, too
+  hookcast resend --failed --since 2h                once more what has failed for good")]
 pub struct Args {
     /// Also what waits for a later time
     #[arg(long)]

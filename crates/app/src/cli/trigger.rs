@@ -16,23 +16,31 @@ use http_body_util::Full;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, value::RawValue};
 
-use super::Global;
+use super::{Global, reachable};
 use crate::{config::Config, tokens::Tokens};
 
 /// The most bytes of an answer: receipts of the largest batch fit.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
-/// Post events to a server.
+/// Post events to a server
 ///
 /// The trigger token comes from the settings (`trigger.token`), or from the file beside the store where the server keeps the one
-/// that it has made.
+/// that it has made. Prints the id of every event and how many subscriptions it goes to.
+///
+/// Exit codes: 0 the server has stored all events; 1 it has refused them or did not answer, and of a file that was refused
+/// nothing is stored.
 #[derive(clap::Args)]
+#[command(after_help = r#"Examples:
+  hookcast trigger relation_added '{"source": "10.5281/zenodo.42"}'
+  jq .relation export.json | hookcast trigger relation_added -
+  hookcast trigger --file events.ndjson --idempotency-key import-7
+  HOOKCAST_TRIGGER_TOKEN=... hookcast trigger relation_added '{}' --server https://hooks.example.org"#)]
 pub struct Args {
     /// The event's type, such as relation_added
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     event: Option<String>,
     /// The payload, any JSON value; - reads it from standard input
-    #[arg(default_value = "{}", allow_hyphen_values = true)]
+    #[arg(default_value = "{}", allow_negative_numbers = true)]
     payload: String,
     /// Post every event of this file: a JSON object or array of {"event","payload"}, or one such object a line; - is
     /// standard input
@@ -52,7 +60,8 @@ pub struct Args {
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let config = global.start(&[])?;
     let (content_type, body) = body(&args)?;
-    let mut request = Request::post(server(&config, args.server.as_deref())? + "/webhooks/trigger")
+    let server = server(&config, args.server.as_deref())?;
+    let mut request = Request::post(format!("{server}/webhooks/trigger"))
         .header(header::AUTHORIZATION, format!("Bearer {}", token(&config)?.expose_secret()))
         .header(header::CONTENT_TYPE, content_type);
     if let Some(key) = &args.idempotency_key {
@@ -60,13 +69,18 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     }
     let request = request.body(Full::new(body)).context("the request cannot be made")?;
     let client = Client::new(ClientSettings::unguarded(Duration::from_secs(60)), std::sync::Arc::new(SystemClock))?;
-    let response = client.exchange(request, ANSWER_MAX).await.context("the server did not answer")?;
+    let response = client
+        .exchange(request, ANSWER_MAX)
+        .await
+        .with_context(|| format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)"))?;
 
-    let answer: Value = serde_json::from_slice(response.body()).context("the server's answer is no JSON")?;
+    let answer = serde_json::from_slice::<Value>(response.body());
     if response.status() != StatusCode::ACCEPTED {
-        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
-        bail!("the server refused it ({}): {detail}", response.status().as_u16());
+        let detail = answer.as_ref().ok().and_then(|answer| answer.get("detail")).and_then(Value::as_str);
+        let detail = detail.unwrap_or("no reason given; is it a Hookcast server?");
+        bail!("{server} refused it ({}): {detail}", response.status().as_u16());
     }
+    let answer = answer.with_context(|| format!("the answer from {server} is not JSON"))?;
     if args.json {
         println!("{answer}");
         return Ok(ExitCode::SUCCESS);
@@ -91,19 +105,32 @@ fn print_receipt(receipt: &Value) {
 
 fn body(args: &Args) -> anyhow::Result<(&'static str, Bytes)> {
     if let Some(path) = &args.file {
-        let text = if path.as_os_str() == "-" {
-            standard_input()?
+        let (name, text) = if path.as_os_str() == "-" {
+            ("standard input".to_owned(), standard_input()?)
         } else {
-            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;
+            (name, text)
         };
-        let is_one_text = serde_json::from_str::<&RawValue>(&text).is_ok();
-        return Ok((if is_one_text { "application/json" } else { "application/x-ndjson" }, text.into()));
+        return Ok((media_type(&text).with_context(|| format!("{name} does not hold events"))?, text.into()));
     }
     let payload = if args.payload == "-" { standard_input()? } else { args.payload.clone() };
-    let payload: Box<RawValue> = serde_json::from_str(&payload).context("PAYLOAD is no JSON")?;
+    let payload: Box<RawValue> = serde_json::from_str(&payload).context("PAYLOAD is not JSON")?;
     // The payload goes as it was written: numbers keep their form.
     let event = serde_json::to_string(&args.event)?;
     Ok(("application/json", format!(r#"{{"event":{event},"payload":{}}}"#, payload.get()).into()))
+}
+
+/// One JSON text, or one a line?
+fn media_type(text: &str) -> anyhow::Result<&'static str> {
+    let parse = |text| serde_json::from_str::<&RawValue>(text).map(drop);
+    let Err(whole) = parse(text) else { return Ok("application/json") };
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        if let Err(error) = parse(line) {
+            bail!("it is neither JSON as a whole ({whole}) nor line by line (line {}: {error})", index + 1);
+        }
+    }
+    Ok("application/x-ndjson")
 }
 
 fn standard_input() -> anyhow::Result<String> {
@@ -118,7 +145,8 @@ fn server(config: &Config, given: Option<&str>) -> anyhow::Result<String> {
             Ok(url.trim_end_matches('/').to_owned())
         }
         Some(_) => bail!("--server must be a URL such as https://hooks.example.org"),
-        None => Ok(format!("http://{}", config.listen)),
+        None if config.listen.port() == 0 => bail!("the settings let the server take any port: say which with --server"),
+        None => Ok(format!("http://{}", reachable(config.listen))),
     }
 }
 

@@ -26,11 +26,10 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Serialize;
 
-#[cfg(test)]
-pub use self::reference::reference;
 pub use self::{
     errors::{ConfigError, ConfigErrors, Source},
     quantity::parse_duration,
+    reference::reference,
     value::DatabaseUrl,
 };
 

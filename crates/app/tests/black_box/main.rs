@@ -3,4 +3,6 @@
 mod support;
 
 mod crash;
+mod accounts;
 mod deliver;
+mod subscriptions;

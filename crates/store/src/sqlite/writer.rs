@@ -24,8 +24,10 @@ pub(super) enum Durability {
 }
 
 /// A write. `run` works inside the group's transaction; `conclude` answers the caller after its end.
+///
+/// A job refuses before it writes. One that fails after it has written something fails with its whole group.
 trait Job: Send {
-    /// Answers whether the group can go on; not when the connection itself is in trouble.
+    /// Answers whether the group can go on.
     fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError>;
     fn conclude(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -43,21 +45,18 @@ where
 {
     fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let Some(job) = self.job.take() else { return Ok(()) };
-        execute(transaction, "SAVEPOINT job")?;
+        let before = transaction.total_changes();
         let result = job(transaction);
-        match &result {
-            Ok(_) => execute(transaction, "RELEASE job")?,
-            Err(_) => {
-                // SQLite itself rolls back the whole transaction on some errors, a full disk among them.
-                if transaction.is_autocommit() {
-                    return Err(result.err().unwrap_or(StoreError::NotFound));
-                }
-                execute(transaction, "ROLLBACK TO job")?;
-                execute(transaction, "RELEASE job")?;
+        let has_written = transaction.is_autocommit() || transaction.total_changes() != before;
+        match result {
+            // A savepoint for each job would spare the others, and copy every page that each job touches. Jobs look before
+            // they write, so that an error after a write is the store's own trouble and concerns the whole group.
+            Err(error) if has_written => Err(error),
+            result => {
+                self.result = Some(result);
+                Ok(())
             }
         }
-        self.result = Some(result);
-        Ok(())
     }
 
     fn conclude(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -71,11 +70,6 @@ where
         // Whoever asked may have left.
         let _ = self.reply.send(result);
     }
-}
-
-fn execute(transaction: &Transaction<'_>, sql: &str) -> Result<(), StoreError> {
-    transaction.prepare_cached(sql)?.execute([])?;
-    Ok(())
 }
 
 enum Message {
@@ -201,8 +195,9 @@ mod tests {
     async fn insert(writer: &Writer, n: i64, then: Result<(), StoreError>) -> Result<(), StoreError> {
         writer
             .run(Durability::Synced, move |transaction| {
+                then?;
                 transaction.execute("INSERT INTO numbers VALUES (?)", [n])?;
-                then
+                Ok(())
             })
             .await
     }
@@ -215,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_write_leaves_nothing_and_spares_its_neighbours() {
+    async fn a_refused_write_leaves_nothing_and_spares_its_neighbours() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
         let (a, b, c) = tokio::join!(
@@ -226,6 +221,20 @@ mod tests {
         assert!(a.is_ok() && matches!(b, Err(StoreError::NotFound)) && c.is_ok());
         assert!(matches!(insert(&writer, 3, Ok(())).await, Err(StoreError::Conflict)));
         assert_eq!(count(&writer).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_half_way_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        let result: Result<(), _> = writer
+            .run(Durability::Synced, |transaction| {
+                transaction.execute("INSERT INTO numbers VALUES (1)", [])?;
+                Err(StoreError::Unavailable("half way".into()))
+            })
+            .await;
+        assert!(matches!(result, Err(StoreError::Unavailable(_))));
+        assert_eq!(count(&writer).await, 0);
     }
 
     #[tokio::test]

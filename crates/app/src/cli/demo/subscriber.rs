@@ -60,7 +60,7 @@ impl Subscriber {
         let (sender, arrivals) = mpsc::unbounded_channel();
         let handler = {
             let failures_left = Arc::clone(&failures_left);
-            move |received| std::future::ready(answer(received, &failures_left, &sender))
+            move |received| std::future::ready(answer(&received, &failures_left, &sender))
         };
         let verifier = Verifier::new([&subscription.secret]);
         let receiver = Receiver::start(listener, verifier, Arc::new(SystemClock), handler)?;
@@ -96,7 +96,7 @@ impl Subscriber {
     }
 }
 
-fn answer(received: Received, failures_left: &AtomicU64, arrivals: &mpsc::UnboundedSender<Arrival>) -> Response {
+fn answer(received: &Received, failures_left: &AtomicU64, arrivals: &mpsc::UnboundedSender<Arrival>) -> Response {
     #[derive(Default, Deserialize)]
     struct Envelope {
         id: String,

@@ -328,6 +328,6 @@ mod tests {
         assert_eq!((&lines[1]["verified"], &lines[1]["verdict"]), (&false.into(), &"wrong_signature".into()));
         assert_eq!((&lines[1]["body"], &lines[1]["status"]), (&"text".into(), &503.into()));
         assert_eq!((&lines[2]["verified"], &lines[2]["body"]), (&true.into(), &"".into()));
-        assert!(totals.to_string().contains("1 not rightly signed"));
+        assert!(totals.to_string().contains("1 without a right signature"));
     }
 }

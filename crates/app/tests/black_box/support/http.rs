@@ -63,6 +63,12 @@ impl Call {
         self
     }
 
+    /// Adds a header beside one of the same name.
+    pub fn another_header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().unwrap());
+        self
+    }
+
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
@@ -115,6 +121,14 @@ impl Answer {
         for member in ["type", "title", "detail", "error"] {
             assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {problem}");
         }
+        problem
+    }
+
+    /// The problem, after making sure that it is a 422 that names this member, parameter or header.
+    #[track_caller]
+    pub fn expect_invalid(&self, field: &str) -> Value {
+        let problem = self.expect_problem(422);
+        assert_eq!(problem["field"], field, "{problem}");
         problem
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests share: a server to start, clients to ask it, receivers to be called.
 
+pub mod command;
 pub mod http;
 pub mod receiver;
 pub mod server;

@@ -54,6 +54,22 @@ impl Home {
         self.path().join("data/hookcast.db")
     }
 
+    /// All that clients have put into the store, row by row.
+    pub fn stored(&self) -> Vec<String> {
+        let database = rusqlite::Connection::open(self.database()).unwrap();
+        let mut rows = Vec::new();
+        for table in ["accounts", "subscriptions", "events", "deliveries", "fingerprints", "idempotency_keys"] {
+            let mut statement = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_count();
+            let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
+                let values = (0..columns).map(|column| row.get(column)).collect::<Result<Vec<rusqlite::types::Value>, _>>()?;
+                Ok(format!("{table}: {values:?}"))
+            };
+            rows.extend(statement.query_map([], row).unwrap().map(Result::unwrap));
+        }
+        rows
+    }
+
     /// A command on this folder, with nothing of this process's own environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookcast"));

@@ -1,10 +1,12 @@
 //! The usual beginnings: accounts, subscriptions, triggers.
 
+use bytes::Bytes;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{
     eventually,
-    http::{Answer, Http},
+    http::{Answer, Call, Http},
     server::{REGISTRATION_TOKEN, TRIGGER_TOKEN},
 };
 
@@ -42,7 +44,22 @@ impl Http {
 
     /// Triggers whatever this body says.
     pub async fn try_trigger(&self, body: &Value) -> Answer {
-        self.post("/webhooks/trigger").bearer(TRIGGER_TOKEN).json(body).send().await
+        self.producer().json(body).send().await
+    }
+
+    /// Triggers whatever this text says.
+    pub async fn trigger_text(&self, text: impl Into<Bytes>) -> Answer {
+        self.producer().body("application/json", text).send().await
+    }
+
+    /// Triggers a batch in the form of an event a line.
+    pub async fn trigger_lines(&self, lines: impl Into<Bytes>) -> Answer {
+        self.producer().body("application/x-ndjson", lines).send().await
+    }
+
+    /// A trigger that still wants its body.
+    pub fn producer(&self) -> Call {
+        self.post("/webhooks/trigger").bearer(TRIGGER_TOKEN)
     }
 
     /// An event with its deliveries.
@@ -72,6 +89,16 @@ impl Account {
     pub async fn try_subscribe(&self, event: &str, url: &str) -> Answer {
         let body = json!({"event": event, "url": url});
         self.http.post("/webhooks/subscribe").bearer(&self.token).json(&body).send().await
+    }
+
+    /// A request with the account's token.
+    pub fn request(&self, method: Method, path: &str) -> Call {
+        self.http.request(method, path).bearer(&self.token)
+    }
+
+    /// What the account sees there.
+    pub async fn get(&self, path: &str) -> Value {
+        self.request(Method::GET, path).send().await.expect(200)
     }
 
     /// A subscription as it is now.
