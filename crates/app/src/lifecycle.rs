@@ -1,8 +1,11 @@
 //! From settings to a server at work, and from a signal to its end.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -81,6 +84,41 @@ pub fn delivery_settings(config: &Config) -> Settings {
     }
 }
 
+/// How long a server waits for the one before it to let go of the store.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+async fn lock(location: &SqliteLocation) -> anyhow::Result<ServerLock> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match ServerLock::take(location) {
+            Ok(lock) => return Ok(lock),
+            Err(StoreError::Conflict) if begun.elapsed() < LOCK_PATIENCE => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(StoreError::Conflict) => anyhow::bail!(
+                "another server has {}: stop it first, or give this one a store of its own",
+                location.path().display()
+            ),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Makes what dead servers held due again. Where a server lives, nothing happens: what it holds is its own.
+///
+/// # Errors
+/// The store's own.
+pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<()> {
+    let location = SqliteLocation::parse(config.database.url.expose())?;
+    let _lock = match ServerLock::take(&location) {
+        Ok(lock) => lock,
+        Err(StoreError::Conflict) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let now = SystemClock.now();
+    let holder = store.join(Role::OnlyServer, config.delivery.lease, now).await?;
+    Ok(store.leave(holder, now).await?)
+}
+
 /// Runs the server until a signal ends it. `started` is called once it listens.
 ///
 /// # Errors
@@ -88,13 +126,7 @@ pub fn delivery_settings(config: &Config) -> Settings {
 pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &Tokens)) -> anyhow::Result<()> {
     raise_file_limit();
     let location = SqliteLocation::parse(config.database.url.expose())?;
-    let _lock = ServerLock::take(&location).map_err(|error| match error {
-        StoreError::Conflict => anyhow::anyhow!(
-            "another server has {}: stop it first, or give this one a store of its own",
-            location.path().display()
-        ),
-        error => error.into(),
-    })?;
+    let _lock = lock(&location).await?;
     let store = open_store(&config).await?;
     let tokens = Tokens::find_or_generate(&config)?;
     let listener =

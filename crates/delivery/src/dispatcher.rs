@@ -77,7 +77,7 @@ impl Dispatcher {
             scheduler: Mutex::new(Scheduler::new(bounds)),
             recorder: Mutex::new(Some(recorder)),
             wake: Notify::new(),
-            next_look: AtomicI64::new(0),
+            next_look: AtomicI64::new(i64::MAX),
             drained: Notify::new(),
         })
     }
@@ -134,8 +134,8 @@ impl Dispatcher {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            // Whoever hands in something earlier from here on need not wake a loop that is about to look.
-            self.next_look.store(i64::MIN, Ordering::Release);
+            // What comes while the loop looks may come after it has looked there, and so wakes it once more.
+            self.next_look.store(i64::MAX, Ordering::Release);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hookcast_core::{
     clock::{Clock, Timestamp},
     delivery::Next,
-    id::DeliveryId,
+    id::{DeliveryId, SubscriptionId},
     policy::DeactivationPolicy,
 };
 use hookcast_store::{
@@ -40,12 +40,12 @@ pub struct Recorder {
 }
 
 /// What the recorder tells after each write.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Recorded {
     /// When the first of the deliveries that are tried again is due.
     pub next_due: Option<Timestamp>,
-    /// A subscription has become inactive.
-    pub deactivated: bool,
+    /// Subscriptions that have become inactive.
+    pub deactivated: Vec<SubscriptionId>,
 }
 
 /// The writing end.
@@ -95,7 +95,7 @@ impl RecorderTask {
                 Entry::Untried(delivery) => untried.push(delivery),
             }
         }
-        let mut recorded = Recorded { next_due: next_due(&outcomes), deactivated: false };
+        let mut recorded = Recorded { next_due: next_due(&outcomes), deactivated: Vec::new() };
         if !outcomes.is_empty() {
             let outcomes: Arc<[Outcome]> = outcomes.into();
             let finished = self.finish(holder, &outcomes).await;
@@ -105,7 +105,7 @@ impl RecorderTask {
             for subscription in &finished.deactivated {
                 tracing::warn!(%subscription, "subscription deactivated after too many failures");
             }
-            recorded.deactivated = !finished.deactivated.is_empty();
+            recorded.deactivated = finished.deactivated;
         }
         if !untried.is_empty() {
             self.release(holder, &untried).await;

@@ -113,8 +113,8 @@ impl Service {
             if let Some(time) = recorded.next_due {
                 told.wake_at(time);
             }
-            if recorded.deactivated {
-                told.wake();
+            if !recorded.deactivated.is_empty() {
+                told.parts().directory.deactivate(&recorded.deactivated);
             }
         }));
         let mut keeper = JoinSet::new();

@@ -11,9 +11,12 @@ use serde::Serialize;
 /// How long a client is asked to wait when the store cannot take more, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// A refusal.
+/// A refusal. In a box, since every result carries the room for one.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Refusal>);
+
+#[derive(Clone, Debug)]
+struct Refusal {
     status: StatusCode,
     /// A stable name for programs.
     code: &'static str,
@@ -48,7 +51,7 @@ macro_rules! refusals {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, code, title, detail, field: None, index: None, header: None }
+        Self(Box::new(Refusal { status, code, title, detail, field: None, index: None, header: None }))
     }
 
     refusals! {
@@ -75,8 +78,7 @@ impl ApiError {
     /// 401: no token, or none that is known.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         let header = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hookcast\""));
-        let error = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized", detail.into());
-        Self { header: Some(header), ..error }
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized", detail.into()).with(header)
     }
 
     /// 405. The framework adds which methods there are.
@@ -87,18 +89,27 @@ impl ApiError {
 
     /// 503: not now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail.into());
-        Self { header: Some((header::RETRY_AFTER, RETRY_AFTER)), ..error }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail.into())
+            .with((header::RETRY_AFTER, RETRY_AFTER))
     }
 
     /// 422 for one member of the body, or for a header or a parameter: what it must be.
     pub fn invalid_field(field: &str, rule: &str) -> Self {
-        Self { field: Some(field.to_owned()), ..Self::invalid(format!("`{field}` {rule}")) }
+        let mut error = Self::invalid(format!("`{field}` {rule}"));
+        error.0.field = Some(field.to_owned());
+        error
     }
 
     /// The same, of the element at this place of a batch.
-    pub fn at(self, index: usize) -> Self {
-        Self { index: Some(index), detail: format!("event {index}: {}", self.detail), ..self }
+    pub fn at(mut self, index: usize) -> Self {
+        self.0.detail = format!("event {index}: {}", self.0.detail);
+        self.0.index = Some(index);
+        self
+    }
+
+    fn with(mut self, header: (HeaderName, HeaderValue)) -> Self {
+        self.0.header = Some(header);
+        self
     }
 }
 
@@ -141,20 +152,21 @@ impl From<AcceptError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let refusal = *self.0;
         let problem = Problem {
-            r#type: format!("urn:hookcast:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            error: &self.detail,
-            field: self.field.as_deref(),
-            index: self.index,
+            r#type: format!("urn:hookcast:problem:{}", refusal.code),
+            title: refusal.title,
+            status: refusal.status.as_u16(),
+            detail: &refusal.detail,
+            error: &refusal.detail,
+            field: refusal.field.as_deref(),
+            index: refusal.index,
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
+        *response.status_mut() = refusal.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = refusal.header {
             response.headers_mut().insert(name, value);
         }
         response

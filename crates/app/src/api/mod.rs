@@ -80,6 +80,16 @@ impl ApiState {
     }
 }
 
+impl Inner {
+    /// Lets deliveries follow a change of subscriptions at once. Where that fails they follow it soon: the change is stored, and
+    /// the dispatcher sees it when it next looks for work.
+    async fn refresh_catalogue(&self) {
+        if let Err(error) = self.dispatcher.parts().directory.refresh().await {
+            tracing::warn!(%error, "a change of subscriptions takes effect a little later");
+        }
+    }
+}
+
 impl std::ops::Deref for ApiState {
     type Target = Inner;
 

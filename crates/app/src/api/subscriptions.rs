@@ -114,6 +114,7 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
             created_at: now,
         })
         .await?;
+    state.refresh_catalogue().await;
     let mut view = View::from(subscribed.status);
     if !subscribed.created {
         return Ok(Json(view).into_response());
@@ -158,10 +159,12 @@ async fn change(
         None => state.store.subscription(account.id, id).await,
         Some(is_active) => state.store.set_active(account.id, id, is_active, state.clock.now()).await,
     };
+    let view = View::from(status.map_err(not_found)?);
+    state.refresh_catalogue().await;
     if is_active == Some(true) {
         state.dispatcher.wake();
     }
-    Ok(Json(View::from(status.map_err(not_found)?)).into_response())
+    Ok(Json(view).into_response())
 }
 
 async fn remove(
@@ -183,6 +186,6 @@ async fn rotate_secret(
     let secret = SigningSecret::new(rand::random());
     let status = state.store.rotate_secret(account.id, query::id(id)?, secret.clone()).await.map_err(not_found)?;
     // What is sent from now on is signed with the new one.
-    state.dispatcher.parts().directory.refresh().await?;
+    state.refresh_catalogue().await;
     Ok(Json(View { secret: Some(secret.reveal()), ..View::from(status) }).into_response())
 }

@@ -26,6 +26,10 @@ use crate::config::{self, Config, Loaded, Sources};
 /// Not everything succeeded.
 const PARTIAL: u8 = 2;
 
+/// Resolving a name takes a thread for as long as the system's resolver likes. There are enough of them for every attempt in
+/// flight to wait for a name without keeping the store's readers waiting.
+const BLOCKING_THREADS: usize = 2_048;
+
 /// A webhook service: post an event once, and every subscriber gets it: signed, retried, at least once.
 #[derive(Parser)]
 #[command(name = "hookcast", version, max_term_width = 100)]
@@ -118,7 +122,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
     let result = runtime.context("no runtime").and_then(|runtime| {
         let result = runtime.block_on(run(&global, command));
         // A blocking task that does not end must not keep the process.

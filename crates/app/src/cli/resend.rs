@@ -64,6 +64,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let config = global.start(&[])?;
     let store = lifecycle::open_store(&config).await?;
+    lifecycle::take_over_dead_servers(&config, &store).await?;
     let resources = lifecycle::resources(&config, store)?;
     let now = SystemClock.now();
     let pass = Pass {

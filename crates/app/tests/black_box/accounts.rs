@@ -66,7 +66,7 @@ async fn a_second_registration_is_a_conflict_and_leaves_the_first_alone() {
             assert!(detail.contains(way), "{detail}");
         }
     }
-    assert_eq!(home.stored(), before);
+    home.assert_stores(&before);
     assert!(is_valid(&server.http, &ada.token).await);
 }
 
@@ -142,7 +142,7 @@ async fn user_ids_and_email_addresses_have_rules() {
     for email in emails.into_iter().chain([too_long.as_str()]) {
         register(&server.http, &json!({"user_id": "ada", "user_email": email})).await.expect_invalid("user_email");
     }
-    assert_eq!(home.stored(), before);
+    home.assert_stores(&before);
 }
 
 #[tokio::test]

@@ -215,7 +215,6 @@ fn settings_that_do_not_fit_together_are_refused() {
         ),
         ("delivery.connect_timeout=16s", "delivery.connect_timeout must be at most delivery.timeout"),
         ("delivery.retry_schedule=30d,30d,30d", "retention.age must be longer than the retries of a delivery take"),
-        ("retention.age=60ms", "retention.age"),
         ("limits.event_size=17MiB", "limits.event_size must be at most limits.request_size"),
         ("limits.buffered=15MiB", "limits.request_size must be at most limits.buffered"),
     ] {

@@ -2,7 +2,8 @@
 
 mod support;
 
-mod crash;
+mod configuration;
 mod accounts;
+mod crash;
 mod deliver;
 mod subscriptions;

@@ -52,22 +52,14 @@ pub(super) fn accept(
     let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
     let mut intake = Intake::new(transaction, batch)?;
     for new in &batch.events {
-        let first = match intake.first_of_content(new, now)? {
-            Some(first) => first,
-            None => {
-                accepted.held.push(intake.store(new)?);
-                accepted.receipts.push(receipt(&new.event, new.recipients.len()));
-                continue;
-            }
-        };
-        accepted.held.push(Vec::new());
-        accepted.receipts.push(Receipt {
-            id: first.0,
-            time: first.1.to_string(),
-            duplicate: true,
-            subscriptions: 0,
-            ..receipt(&new.event, 0)
-        });
+        if let Some((id, time)) = intake.first_of_content(new, now)? {
+            accepted.held.push(Vec::new());
+            let (time, receipt) = (time.to_string(), receipt(&new.event, 0));
+            accepted.receipts.push(Receipt { id, time, duplicate: true, ..receipt });
+        } else {
+            accepted.held.push(intake.store(new)?);
+            accepted.receipts.push(receipt(&new.event, new.recipients.len()));
+        }
     }
     intake.settle_lanes(max_waiting)?;
     if let Some(idempotency) = &batch.idempotency {

@@ -28,7 +28,7 @@ impl Home {
 
     /// Runs a command that reads `input` to its end.
     pub fn hookcast_reading(&self, input: &str, arguments: &[&str]) -> Ended {
-        finish(self.command(arguments), input)
+        finish(&mut self.command(arguments), input)
     }
 
     /// Runs a command to its end and makes sure that it succeeds; what it printed.
@@ -66,7 +66,7 @@ impl Home {
 }
 
 /// Runs any command to its end.
-pub fn finish(mut command: Command, input: &str) -> Ended {
+pub fn finish(command: &mut Command, input: &str) -> Ended {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Who does not read it all has ended before; that shows elsewhere.

@@ -70,6 +70,14 @@ impl Home {
         rows
     }
 
+    /// Makes sure that nothing of [`stored`](Self::stored) has changed.
+    #[track_caller]
+    pub fn assert_stores(&self, before: &[String]) {
+        let now = self.stored();
+        let new: Vec<_> = now.iter().filter(|row| !before.contains(row)).collect();
+        assert!(now == before, "the store has changed: {} rows were there, {} are, among them {new:?}", before.len(), now.len());
+    }
+
     /// A command on this folder, with nothing of this process's own environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookcast"));
