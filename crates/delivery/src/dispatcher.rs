@@ -217,7 +217,7 @@ impl Dispatcher {
         while let Some(work) = next {
             let feedback = self.deliver(&work, &recorder).await;
             let mut scheduler = self.scheduler();
-            let has_room_again = scheduler.end(&work, feedback);
+            let ended = scheduler.end(&work, feedback);
             next = scheduler.start_next();
             // Room that one attempt leaves may be room for more than one: limits grow.
             while let Some(more) = if next.is_some() { scheduler.start_next() } else { None } {
@@ -225,13 +225,22 @@ impl Dispatcher {
             }
             let is_drained = scheduler.in_flight() == 0;
             drop(scheduler);
-            if has_room_again {
+            if ended.has_room_again {
                 self.wake();
+            }
+            if let Some(rest) = ended.rest {
+                tokio::spawn(Arc::clone(&self).let_rest(work.subscription, rest));
             }
             if is_drained {
                 self.drained.notify_waiters();
             }
         }
+    }
+
+    async fn let_rest(self: Arc<Self>, subscription: SubscriptionId, rest: Duration) {
+        tokio::time::sleep(rest).await;
+        self.scheduler().rested(subscription);
+        self.dispatch([]);
     }
 
     /// Tries one delivery and hands in what came of it.

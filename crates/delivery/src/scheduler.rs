@@ -5,10 +5,14 @@
 //! more attempt in flight. Lanes take turns.
 //!
 //! No lane can take everything: one may use as much of what all share as is still left over (the dynamic threshold of Choudhury
-//! and Hahne, IEEE/ACM ToN 6(2), 1998). A lane whose callback fails under load is narrowed to half, down to one attempt at a time,
-//! and widened by one with every success.
+//! and Hahne, IEEE/ACM ToN 6(2), 1998), and the last quarter is for lanes that have nothing yet. A lane whose callback gives no answer is narrowed to half, down to one attempt at a time,
+//! and widened by one with every success. If it still gives none it rests between attempts, longer and longer, so that a dead
+//! callback costs about one attempt a second however much waits for it.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hookcast_core::id::{DeliveryId, EventId, SubscriptionId};
@@ -17,6 +21,10 @@ use hookcast_store::engine::Incarnation;
 /// How many deliveries a lane may hold for each attempt that it may have in flight, so that one that finishes is followed at
 /// once by another.
 const SLOTS_PER_ATTEMPT: usize = 4;
+
+/// The first rest of a lane; each one after it is twice as long, so many times.
+const FIRST_REST: Duration = Duration::from_millis(10);
+const LONGER_RESTS: u32 = 7;
 
 /// A delivery that this process holds.
 #[derive(Clone, Debug)]
@@ -68,6 +76,19 @@ struct Lane {
     is_in_turn: bool,
     /// Somebody was turned away: tell when there is room again.
     is_wanted: bool,
+    /// Attempts without an answer in a row since it became as narrow as can be.
+    strikes: u32,
+    is_resting: bool,
+}
+
+/// What follows from the end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ended {
+    /// There is room again where somebody was turned away.
+    pub has_room_again: bool,
+    /// The lane rests for so long; [`Scheduler::rested`] ends it.
+    pub rest: Option<Duration>,
 }
 
 /// Lanes, their queues and what they share.
@@ -102,7 +123,7 @@ impl Scheduler {
 
     /// Reserves room for up to `count` deliveries of a lane with bodies of `bytes` each; answers for how many.
     pub fn reserve(&mut self, subscription: SubscriptionId, count: usize, bytes: usize) -> usize {
-        let free = self.free_slots();
+        let (slots, free) = (self.slots(), self.free_slots());
         let in_flight_per_lane = self.bounds.in_flight_per_lane;
         let lane = self.lanes.entry(subscription).or_insert_with(|| Lane {
             limit: in_flight_per_lane,
@@ -111,10 +132,15 @@ impl Scheduler {
             queue: VecDeque::new(),
             is_in_turn: false,
             is_wanted: false,
+            strikes: 0,
+            is_resting: false,
         });
         let mut granted = count.min((lane.limit * SLOTS_PER_ATTEMPT).saturating_sub(lane.held));
-        // What a lane holds stays below what is left for all the others.
-        granted = granted.min(free.saturating_sub(lane.held).div_ceil(2));
+        granted = granted.min(match share(slots, free, lane.held) {
+            0 => 0,
+            // Each one granted is one less that is left over.
+            share => share.saturating_sub(lane.held).div_ceil(2),
+        });
         if self.held > 0 && bytes > 0 {
             granted = granted.min(self.bounds.bytes.saturating_sub(self.bytes) / bytes);
         }
@@ -164,7 +190,8 @@ impl Scheduler {
             let subscription = self.turns.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&subscription) else { continue };
             lane.is_in_turn = false;
-            let may_start = lane.in_flight < lane.limit.min(free);
+            let share = share(self.bounds.in_flight, free, lane.in_flight);
+            let may_start = lane.in_flight < lane.limit.min(share) && !lane.is_resting;
             let started = if may_start { lane.queue.pop_front() } else { None };
             if started.is_some() {
                 lane.in_flight += 1;
@@ -178,19 +205,29 @@ impl Scheduler {
         None
     }
 
-    /// Ends an attempt. Answers whether there is room again where somebody was turned away.
-    pub fn end(&mut self, work: &Work, feedback: Feedback) -> bool {
+    /// Ends an attempt.
+    pub fn end(&mut self, work: &Work, feedback: Feedback) -> Ended {
         self.in_flight -= 1;
         self.held -= 1;
         self.bytes = self.bytes.saturating_sub(work.body.len());
         let mut has_room_again = false;
+        let mut rest = None;
         if let Some(lane) = self.lanes.get_mut(&work.subscription) {
             lane.in_flight -= 1;
             lane.held -= 1;
             match feedback {
-                Feedback::Good => lane.limit = self.bounds.in_flight_per_lane.min(lane.limit + 1),
-                Feedback::Neutral => {}
-                Feedback::Overloaded => lane.limit = (lane.limit / 2).max(1),
+                Feedback::Good => {
+                    lane.limit = self.bounds.in_flight_per_lane.min(lane.limit + 1);
+                    lane.strikes = 0;
+                }
+                Feedback::Neutral => lane.strikes = 0,
+                Feedback::Overloaded if lane.limit > 1 => lane.limit /= 2,
+                Feedback::Overloaded if !lane.is_resting => {
+                    rest = Some(FIRST_REST * 2_u32.pow(lane.strikes.min(LONGER_RESTS)));
+                    lane.strikes += 1;
+                    lane.is_resting = true;
+                }
+                Feedback::Overloaded => {}
             }
             // Half empty, and not at the first free place: claims are cheaper by the dozen.
             if lane.is_wanted && lane.held <= lane.limit * SLOTS_PER_ATTEMPT / 2 {
@@ -204,16 +241,25 @@ impl Scheduler {
             has_room_again = true;
         }
         self.forget_if_idle(work.subscription);
-        has_room_again
+        Ended { has_room_again, rest }
+    }
+
+    /// Ends a lane's rest.
+    pub fn rested(&mut self, subscription: SubscriptionId) {
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.is_resting = false;
+            Self::give_turn(&mut self.turns, subscription, lane);
+        }
+        self.forget_if_idle(subscription);
     }
 
     /// Lanes that need no more for now: the full ones, and those that were and are not half empty yet.
     pub fn full_lanes(&mut self) -> Vec<SubscriptionId> {
-        let free = self.free_slots();
+        let (all, free) = (self.slots(), self.free_slots());
         let mut full = Vec::new();
         for (subscription, lane) in &mut self.lanes {
             let slots = lane.limit * SLOTS_PER_ATTEMPT;
-            if lane.held >= slots.min(free) || lane.is_wanted && lane.held > slots / 2 {
+            if lane.held >= slots.min(share(all, free, lane.held)) || lane.is_wanted && lane.held > slots / 2 {
                 lane.is_wanted = true;
                 full.push(*subscription);
             }
@@ -224,8 +270,9 @@ impl Scheduler {
     /// Whether a lane has room for one more.
     #[must_use]
     pub fn has_room(&self, subscription: SubscriptionId) -> bool {
-        let free = self.free_slots();
-        self.lanes.get(&subscription).map_or(free > 0, |lane| lane.held < (lane.limit * SLOTS_PER_ATTEMPT).min(free))
+        let (slots, free) = (self.slots(), self.free_slots());
+        let has_room = |lane: &Lane| lane.held < (lane.limit * SLOTS_PER_ATTEMPT).min(share(slots, free, lane.held));
+        self.lanes.get(&subscription).map_or(free > 0, has_room)
     }
 
     /// Starts nothing more; answers everything that was queued.
@@ -257,7 +304,8 @@ impl Scheduler {
     }
 
     fn give_turn(turns: &mut VecDeque<SubscriptionId>, subscription: SubscriptionId, lane: &mut Lane) {
-        if !lane.is_in_turn && !lane.queue.is_empty() && lane.in_flight < lane.limit {
+        let may_start = lane.in_flight < lane.limit && !lane.is_resting;
+        if may_start && !lane.is_in_turn && !lane.queue.is_empty() {
             lane.is_in_turn = true;
             turns.push_back(subscription);
         }
@@ -266,10 +314,15 @@ impl Scheduler {
     /// A lane that knows nothing worth knowing is not kept. One that somebody waits for is kept until it has told them.
     fn forget_if_idle(&mut self, subscription: SubscriptionId) {
         let limit = self.bounds.in_flight_per_lane;
-        if self.lanes.get(&subscription).is_some_and(|lane| lane.held == 0 && lane.limit == limit) {
+        if self.lanes.get(&subscription).is_some_and(|lane| lane.held == 0 && lane.limit == limit && !lane.is_resting) {
             self.lanes.remove(&subscription);
         }
     }
+}
+
+/// How much a lane that has `own` may have, of `all` that is shared and of which `free` is left.
+fn share(all: usize, free: usize, own: usize) -> usize {
+    if own == 0 { free.min(1).max(free.saturating_sub(all / 4)) } else { free.saturating_sub(all / 4) }
 }
 
 #[cfg(test)]
@@ -309,11 +362,11 @@ mod tests {
 
     #[test]
     fn a_lane_has_no_more_attempts_than_it_may() {
-        let mut scheduler = Scheduler::new(BOUNDS);
+        let mut scheduler = Scheduler::new(Bounds { in_flight: 16, ..BOUNDS });
         fill(&mut scheduler, 1, 100);
         let started = start_all(&mut scheduler);
         assert_eq!(started.len(), 4);
-        scheduler.end(&started[0], Feedback::Good);
+        let _ = scheduler.end(&started[0], Feedback::Good);
         assert_eq!(start_all(&mut scheduler).len(), 1);
     }
 
@@ -336,7 +389,7 @@ mod tests {
             fill(&mut scheduler, lane, 100);
         }
         let hogs = start_all(&mut scheduler);
-        assert!(hogs.len() < BOUNDS.in_flight, "{}", hogs.len());
+        assert!((4..BOUNDS.in_flight).contains(&hogs.len()), "{}", hogs.len());
         assert_eq!(fill(&mut scheduler, 9, 1), 1);
         let started = start_all(&mut scheduler);
         assert!(started.iter().any(|work| work.subscription == subscription(9)), "{started:?}");
@@ -355,14 +408,32 @@ mod tests {
     fn a_failing_lane_is_narrowed_to_one_and_recovers() {
         let mut scheduler = Scheduler::new(BOUNDS);
         fill(&mut scheduler, 1, 16);
-        for _ in 0..3 {
+        for _ in 0..2 {
             let work = scheduler.start_next().unwrap();
-            scheduler.end(&work, Feedback::Overloaded);
+            assert_eq!(scheduler.end(&work, Feedback::Overloaded).rest, None);
         }
         let started = start_all(&mut scheduler);
         assert_eq!(started.len(), 1);
-        scheduler.end(&started[0], Feedback::Good);
+        let _ = scheduler.end(&started[0], Feedback::Good);
         assert_eq!(start_all(&mut scheduler).len(), 2);
+    }
+
+    #[test]
+    fn a_dead_lane_rests_longer_and_longer_until_it_answers() {
+        let mut scheduler = Scheduler::new(Bounds { in_flight_per_lane: 1, ..BOUNDS });
+        let mut rests = Vec::new();
+        for _ in 0..10 {
+            fill(&mut scheduler, 1, 1);
+            let work = scheduler.start_next().unwrap();
+            rests.push(scheduler.end(&work, Feedback::Overloaded).rest.unwrap().as_millis());
+            fill(&mut scheduler, 1, 1);
+            assert!(scheduler.start_next().is_none());
+            scheduler.rested(subscription(1));
+        }
+        assert_eq!(rests, [10, 20, 40, 80, 160, 320, 640, 1280, 1280, 1280]);
+        let work = scheduler.start_next().unwrap();
+        assert_eq!(scheduler.end(&work, Feedback::Good).rest, None);
+        assert!(scheduler.start_next().is_some());
     }
 
     #[test]
@@ -381,7 +452,7 @@ mod tests {
         while fill(&mut scheduler, 1, 100) > 0 {}
         let mut told = 0;
         while let Some(work) = scheduler.start_next() {
-            told += u32::from(scheduler.end(&work, Feedback::Good));
+            told += u32::from(scheduler.end(&work, Feedback::Good).has_room_again);
         }
         assert!(told >= 1);
         assert!(scheduler.lanes.is_empty());
@@ -397,7 +468,7 @@ mod tests {
         assert!(!queued.is_empty());
         assert!(scheduler.start_next().is_none());
         assert_eq!(scheduler.reserve(subscription(2), 1, 1), 0);
-        scheduler.end(&running, Feedback::Good);
+        let _ = scheduler.end(&running, Feedback::Good);
         assert_eq!((scheduler.held, scheduler.in_flight()), (0, 0));
     }
 }

@@ -75,14 +75,16 @@ async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Resp
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     value
         .to_str()
         .ok()
-        .filter(|key| (1..=KEY_MAX).contains(&key.len()))
+        .filter(|key| (1..=KEY_MAX).contains(&key.len()) && values.next().is_none())
         .map(|key| Some(key.to_owned()))
         .ok_or_else(|| {
-            ApiError::invalid_field("Idempotency-Key", &format!("must have 1 to {KEY_MAX} visible ASCII characters"))
+            let rule = format!("must be given once and have 1 to {KEY_MAX} visible ASCII characters");
+            ApiError::invalid_field("Idempotency-Key", &rule)
         })
 }
 

@@ -76,7 +76,7 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> 
             let account = Account { id, user_id, user_email: email, created_at: now };
             store.create_account(account.clone(), TokenHash::of(&token)).await.map_err(|error| match error {
                 StoreError::Conflict => anyhow::anyhow!(
-                    "an account `{}` exists; for a new token: hookcast account rotate-token {0}",
+                    "there is an account `{}` already; `hookcast account rotate-token` gives it a new token",
                     account.user_id
                 ),
                 error => error.into(),

@@ -30,9 +30,9 @@ use crate::{config, lifecycle};
 /// Exit codes: 0 every delivery succeeded, or there was none; 1 the pass itself failed; 2 some deliveries failed.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  hookcast resend                                    what is due by now
-  hookcast resend --all --event relation_added       what waits for a later time, too
-  hookcast resend --failed --since 2h                once more what has failed for good")]
+  hookcast resend                                    # what is due by now
+  hookcast resend --all --event relation_added       # what waits for a later time, too
+  hookcast resend --failed --since 2h                # once more what has failed for good")]
 pub struct Args {
     /// Also what waits for a later time
     #[arg(long)]

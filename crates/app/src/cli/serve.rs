@@ -23,9 +23,9 @@ use crate::{
 /// Exit codes: 0 it was stopped and ended well; 1 it could not start, or not end well.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  hookcast serve --hints                                       to try it out
+  hookcast serve --hints                                         # to try it out
   hookcast serve --listen 0.0.0.0:9000 --database-url sqlite:///var/lib/hookcast/hookcast.db
-  HOOKCAST_DELIVERY_ALLOW_NETWORKS=127.0.0.0/8 hookcast serve  callbacks may go to this machine")]
+  HOOKCAST_DELIVERY_ALLOW_NETWORKS=127.0.0.0/8 hookcast serve    # callbacks may go to this machine")]
 pub struct Args {
     /// Where to listen, such as 127.0.0.1:9000 (setting `listen`)
     #[arg(long, value_name = "ADDRESS")]

@@ -78,7 +78,7 @@ async fn the_command_that_a_conflict_names_works_as_it_stands() {
         let first = register(&server.http, &json!({"user_id": user_id})).await.expect(201);
         let problem = register(&server.http, &json!({"user_id": user_id})).await.expect_problem(409);
         let detail = problem["detail"].as_str().unwrap();
-        let (_, command) = detail.split_once('`').unwrap();
+        let command = &detail[detail.find("hookcast account").unwrap()..];
         let (command, _) = command.split_once("` on the server").unwrap();
 
         let rotated = in_a_shell(&home, command);

@@ -210,7 +210,7 @@ fn settings_that_do_not_fit_together_are_refused() {
         (
             "delivery.timeout=21s",
             "delivery.timeout must be at most two thirds of delivery.lease: set delivery.timeout to at most `20s` or \
-             delivery.lease to at least `31501ms` (delivery.timeout is `21s` from flag --set; delivery.lease is `30s` from \
+             delivery.lease to at least `31500ms` (delivery.timeout is `21s` from flag --set; delivery.lease is `30s` from \
              environment variable HOOKCAST_DELIVERY_LEASE)",
         ),
         ("delivery.connect_timeout=16s", "delivery.connect_timeout must be at most delivery.timeout"),

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     receiver::{Receiver, Reply},
-    server::Home,
+    server::{Home, TRIGGER_TOKEN},
     world::Account,
 };
 
@@ -337,7 +337,7 @@ async fn lists_come_in_pages() {
         assert_eq!(walk(&ada, &format!("{deliveries}?state=waiting"), "event_id", size).await, events);
         assert!(walk(&ada, &format!("{deliveries}?state=delivered"), "event_id", size).await.is_empty());
     }
-    let producer = Account { token: crate::support::server::TRIGGER_TOKEN.into(), ..ada };
+    let producer = Account { token: TRIGGER_TOKEN.into(), ..ada };
     let event = format!("/webhooks/events/{}", events[0]);
     assert_eq!(walk(&producer, &event, "subscription_id", 2).await, made);
 }
@@ -369,7 +369,7 @@ async fn parameters_of_lists_have_bounds() {
     let event = server.http.trigger("e", json!(1)).await;
     let deliveries = format!("{}/deliveries", path(&subscription.id));
     let event = format!("/webhooks/events/{}", event["id"].as_str().unwrap());
-    let producer = Account { token: crate::support::server::TRIGGER_TOKEN.into(), ..ada.clone() };
+    let producer = Account { token: TRIGGER_TOKEN.into(), ..ada.clone() };
     for (reader, list) in [(&ada, "/webhooks/subscriptions"), (&ada, &deliveries), (&producer, &event)] {
         for limit in ["0", "-1", "1001", "1.5", "", "x", "4294967296", "99999999999999999999"] {
             let call = reader.request(Method::GET, &format!("{list}?limit={limit}"));

@@ -1,1 +1,49 @@
-//! x
+//! What every store must do, whatever it is made of: the promises that the traits document, a case each.
+//!
+//! A case gets a [`World`](world::World) with an empty store. It builds what it needs from accounts, subscriptions, batches
+//! and processes, and passes the time in as a parameter, so that nothing here ever sleeps. A second process is a second
+//! handle on the same store.
+//!
+//! To add a store: a function in [`place`], and its line in [`cases!`]. To add a case: an `async fn` and its name in the
+//! file's list; the compiler warns of one that is in no list.
+
+/// Makes a test of every case on every store.
+macro_rules! cases {
+    ($($case:ident),+ $(,)?) => {
+        cases!(@on sqlite: $($case)+);
+    };
+    (@on $store:ident: $($case:ident)+) => {
+        mod $store {
+            use crate::conformance::{place, world::World};
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    super::$case(World::new(place::$store()).await).await;
+                }
+            )+
+        }
+    };
+}
+
+mod batch;
+mod place;
+mod process;
+mod world;
+
+mod accept;
+mod accounts;
+mod changes;
+mod claims;
+mod due;
+mod duplicates;
+mod durability;
+mod health;
+mod history;
+mod idempotency;
+mod invariants;
+mod leases;
+mod limits;
+mod outcomes;
+mod passes;
+mod retention;
+mod subscriptions;

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, mpsc},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{PATIENCE, http::Http};
@@ -91,6 +92,14 @@ impl Home {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// Runs `hookcast resend --json`; its exit code, and what it says.
+    pub fn resend(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.run(&[&["resend", "--json"], arguments].concat());
+        let said = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("the pass failed: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code().unwrap(), said)
+    }
+
     /// Starts the server and waits until it listens.
     pub fn serve(&self) -> Server {
         match self.try_serve() {
@@ -111,7 +120,9 @@ impl Home {
             let mut line = String::new();
             while matches!(lines.read_line(&mut line), Ok(length) if length > 0) {
                 if let Some((_, rest)) = line.split_once("listening on http://") {
-                    let _ = sender.send(rest.split_whitespace().next().unwrap_or_default().to_owned());
+                    // In a line of JSON a quotation mark follows.
+                    let address = rest.split(|c: char| c.is_whitespace() || c == '"').next();
+                    let _ = sender.send(address.unwrap_or_default().to_owned());
                 }
                 written.lock().unwrap().push_str(&line);
                 line.clear();

@@ -1,0 +1,81 @@
+//! What must not happen does not: requests to where none may go, secrets where others read.
+
+use serde_json::json;
+
+use crate::support::{
+    receiver::Receiver,
+    server::{Home, REGISTRATION_TOKEN, TRIGGER_TOKEN},
+};
+
+#[tokio::test]
+async fn addresses_are_judged_when_a_delivery_is_made_and_not_only_before() {
+    let receiver = Receiver::start().await;
+    let home = Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
+    let home = home.set("HOOKCAST_DELIVERY_ALLOW_NETWORKS", "127.0.0.0/8,::1");
+    let server = home.serve();
+    let ada = server.http.account("ada").await;
+    ada.subscribe("inward", &receiver.url).await;
+    ada.subscribe("inward", &receiver.url.replace("127.0.0.1", "localhost")).await;
+    drop(server);
+
+    let home = home.unset("HOOKCAST_DELIVERY_ALLOW_NETWORKS");
+    let server = home.serve();
+    let receipt = server.http.trigger("inward", json!({})).await;
+    assert_eq!(receipt["subscriptions"], 2);
+    let event = server.http.event_in_state(receipt["id"].as_str().unwrap(), "failed").await;
+    for delivery in event["deliveries"].as_array().unwrap() {
+        let attempt = &delivery["attempts"][0];
+        assert_eq!(attempt["failure"], "address_refused", "{attempt}");
+        assert!(attempt["status"].is_null());
+        assert!(attempt["detail"].as_str().unwrap().contains("callbacks may not go there"), "{attempt}");
+    }
+    assert_eq!(receiver.total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_ever_logged() {
+    let mut receiver = Receiver::start().await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let home = Home::new().set("HOOKCAST_LOG_LEVEL", "trace").set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h");
+    let server = home.serve();
+    let ada = server.http.account("ada").await;
+    let mut secrets = vec![ada.token.clone(), REGISTRATION_TOKEN.to_owned(), TRIGGER_TOKEN.to_owned()];
+    for (host, token) in [
+        (receiver.url.clone(), "token-of-a-good-callback"),
+        (format!("http://{dead}"), "token-of-a-dead-callback"),
+        (receiver.url.replace("http:", "https:"), "token-of-a-callback-without-tls"),
+        ("http://nowhere.invalid".to_owned(), "token-of-a-callback-without-a-name"),
+    ] {
+        let subscription = ada.subscribe("watched", &format!("{host}/hook?token={token}")).await;
+        let path = format!("/webhooks/subscriptions/{}/rotate-secret", subscription.id);
+        let rotated = server.http.post(&path).bearer(&ada.token).send().await.expect(200);
+        secrets.extend([token.to_owned(), subscription.secret, rotated["secret"].as_str().unwrap().to_owned()]);
+    }
+    let refused = ada.try_subscribe("watched", "http://10.0.0.1/hook?token=token-of-a-refused-callback").await;
+    refused.expect_problem(422);
+    secrets.push("token-of-a-refused-callback".to_owned());
+    let unknown = server.http.get("/webhooks/subscriptions").bearer("token-that-nobody-knows").send().await;
+    unknown.expect_problem(401);
+    secrets.push("token-that-nobody-knows".to_owned());
+
+    server.http.trigger("watched", json!({})).await;
+    receiver.next().await;
+    for subscription in
+        ada.http.get("/webhooks/subscriptions").bearer(&ada.token).send().await.expect(200)["data"].as_array().unwrap()
+    {
+        let was_tried = |now: &serde_json::Value| now["waiting"] == 1 || now["url"].as_str().unwrap().contains("good");
+        ada.subscription_when(subscription["id"].as_str().unwrap(), "a failed attempt", was_tried).await;
+    }
+    let output = home.run(&["resend", "--all"]);
+    assert_eq!(output.status.code(), Some(2));
+
+    let logs = [server.log(), String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap()];
+    for log in &logs[..2] {
+        assert!(log.contains("attempt failed") && log.contains("/hook?"), "{log}");
+    }
+    assert!(logs[0].contains("TRACE") && logs[0].contains("delivered"), "{}", logs[0]);
+    for secret in secrets {
+        let bare = secret.trim_start_matches("whsec_");
+        assert!(!bare.is_empty() && logs.iter().all(|log| !log.contains(bare)), "{secret} is in\n{}", logs.concat());
+    }
+}

@@ -1,0 +1,158 @@
+//! Processes that use the store, and the attempts that they make.
+
+use std::{sync::Arc, time::Duration};
+
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::{Answer, Attempt, AttemptResult, Failure, Next, Verdict},
+    id::DeliveryId,
+    id::SubscriptionId,
+    policy::DeactivationPolicy,
+    subscription::Subscription,
+};
+
+use crate::{
+    Store, StoreError,
+    engine::{Claim, Claimed, Finished, Incarnation, Outcome, Pass, Role, Which},
+};
+
+/// Deactivates nothing.
+const PATIENT: DeactivationPolicy = DeactivationPolicy { max_failures: u32::MAX, after: Duration::ZERO };
+
+/// All that waits.
+pub(super) const EVERYTHING: Pass = Pass { due_by: None, failed: false, event: None, since: None, after: None };
+
+/// A process with a handle on the store and a lease.
+pub(super) struct Process {
+    pub store: Arc<dyn Store>,
+    pub holder: Incarnation,
+}
+
+impl Process {
+    pub(super) async fn join(store: Arc<dyn Store>, role: Role, lease: Duration, now: Timestamp) -> Self {
+        let holder = store.join(role, lease, now).await.unwrap();
+        Self { store, holder }
+    }
+
+    /// Claims what is due from some subscriptions, at most so many from each.
+    pub(super) async fn claim_all<'s>(
+        &self,
+        from: impl IntoIterator<Item = &'s Subscription>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<Claimed> {
+        let claim = self.wish(from, limit, Which::DueBy(now));
+        self.store.claim(claim, now).await.unwrap()
+    }
+
+    pub(super) async fn claim(&self, from: &Subscription, limit: usize, now: Timestamp) -> Vec<Claimed> {
+        self.claim_all([from], limit, now).await
+    }
+
+    /// Claims the one delivery that is due.
+    pub(super) async fn claim_one(&self, from: &Subscription, now: Timestamp) -> Claimed {
+        let mut claimed = self.claim(from, 10, now).await;
+        assert_eq!(claimed.len(), 1);
+        claimed.remove(0)
+    }
+
+    pub(super) async fn pass(&self, from: &Subscription, limit: usize, pass: Pass, now: Timestamp) -> Vec<Claimed> {
+        let claim = self.wish([from], limit, Which::Pass(pass));
+        self.store.claim(claim, now).await.unwrap()
+    }
+
+    pub(super) fn wish<'s>(
+        &self,
+        from: impl IntoIterator<Item = &'s Subscription>,
+        limit: usize,
+        which: Which,
+    ) -> Claim {
+        let wanted = from.into_iter().map(|subscription| (subscription.id, limit)).collect();
+        Claim { holder: self.holder, wanted, which, max_bytes: usize::MAX }
+    }
+
+    pub(super) async fn finish(&self, outcomes: impl Into<Arc<[Outcome]>>, now: Timestamp) -> Finished {
+        self.finish_under(PATIENT, outcomes, now).await
+    }
+
+    pub(super) async fn finish_under(
+        &self,
+        policy: DeactivationPolicy,
+        outcomes: impl Into<Arc<[Outcome]>>,
+        now: Timestamp,
+    ) -> Finished {
+        self.store.finish(self.holder, outcomes.into(), policy, now).await.unwrap()
+    }
+
+    pub(super) async fn release(&self, deliveries: &[Claimed], now: Timestamp) {
+        self.store.release(self.holder, ids(deliveries), now).await.unwrap();
+    }
+
+    pub(super) async fn renew(&self, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
+        self.store.renew(self.holder, lease, now).await
+    }
+
+    pub(super) async fn leave(&self, now: Timestamp) {
+        self.store.leave(self.holder, now).await.unwrap();
+    }
+}
+
+pub(super) fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
+    claimed.iter().map(|claimed| claimed.id).collect()
+}
+
+/// A delivery on its next attempt.
+pub(super) struct Trying {
+    delivery: DeliveryId,
+    subscription: SubscriptionId,
+    number: u32,
+}
+
+impl From<&Claimed> for Trying {
+    fn from(claimed: &Claimed) -> Self {
+        Self { delivery: claimed.id, subscription: claimed.subscription, number: claimed.attempts + 1 }
+    }
+}
+
+/// One that was reserved when it was accepted, and so has had no attempt.
+impl From<(DeliveryId, &Subscription)> for Trying {
+    fn from((delivery, subscription): (DeliveryId, &Subscription)) -> Self {
+        Self { delivery, subscription: subscription.id, number: 1 }
+    }
+}
+
+fn outcome(trying: Trying, time: Timestamp, status: u16, next: Next) -> Outcome {
+    let result = AttemptResult::Answered(Answer { status, excerpt: format!("says {status}"), retry_after: None });
+    Outcome {
+        delivery: trying.delivery,
+        subscription: trying.subscription,
+        attempt: Attempt { number: trying.number, time, latency_ms: 12, result },
+        verdict: Verdict { next, gone: status == 410 },
+    }
+}
+
+pub(super) fn delivered(trying: impl Into<Trying>, time: Timestamp) -> Outcome {
+    outcome(trying.into(), time, 200, Next::Delivered)
+}
+
+/// A failure that is followed by another try.
+pub(super) fn retried(trying: impl Into<Trying>, time: Timestamp, next: Timestamp) -> Outcome {
+    outcome(trying.into(), time, 500, Next::RetryAt(next))
+}
+
+/// The last failure of a schedule.
+pub(super) fn failed(trying: impl Into<Trying>, time: Timestamp) -> Outcome {
+    outcome(trying.into(), time, 500, Next::Failed)
+}
+
+/// The callback says that it is gone for good.
+pub(super) fn gone(trying: impl Into<Trying>, time: Timestamp, next: Timestamp) -> Outcome {
+    outcome(trying.into(), time, 410, Next::RetryAt(next))
+}
+
+/// No answer, for this reason; another try follows.
+pub(super) fn unanswered(trying: impl Into<Trying>, time: Timestamp, failure: Failure, next: Timestamp) -> Outcome {
+    let mut outcome = outcome(trying.into(), time, 0, Next::RetryAt(next));
+    outcome.attempt.result = AttemptResult::Unanswered { failure, detail: format!("it was {}", failure.as_str()) };
+    outcome
+}

@@ -1,0 +1,249 @@
+//! The world of a case: a store, and short words for what is done to it and seen in it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookcast_core::{
+    account::Account,
+    clock::Timestamp,
+    delivery::DeliveryState,
+    event::EventType,
+    id::{AccountId, DeliveryId, EventId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::{Health, Subscription},
+    token::TokenHash,
+};
+
+use super::{batch::BatchBuilder, place::Place, process::Process};
+use crate::{
+    Limits, Store,
+    catalogue::{CatalogueVersion, SubscriptionStatus},
+    engine::{Due, DueQuery, Role},
+    history::{DeliveryRecord, EventRecord},
+    page::{Page, PageRequest},
+};
+
+/// When every case begins.
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_769_860_800_000);
+
+/// Longer than any case lasts.
+pub(super) const LONG: Duration = Duration::from_secs(1_000_000);
+
+/// So many seconds after [`NOW`].
+pub(super) fn at(seconds: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+/// Everything in one page.
+pub(super) const ALL: PageRequest = PageRequest { limit: 10_000, cursor: None };
+
+/// Reads a list to its end, `limit` items at a time.
+pub(super) async fn pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> Page<T>) -> Vec<T> {
+    let mut items = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = read(PageRequest { limit, cursor }).await;
+        assert!(page.items.len() <= limit as usize);
+        let is_full = page.items.len() == limit as usize;
+        items.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            return items;
+        }
+        assert!(is_full, "only the last page may be short");
+    }
+}
+
+/// A store and the process that most cases act as.
+pub(super) struct World {
+    place: Place,
+    pub here: Process,
+    made: AtomicU64,
+}
+
+impl World {
+    pub(super) async fn new(place: Place) -> Self {
+        let here = Process::join(place.open(Limits::default()).await, Role::Server, LONG, NOW).await;
+        Self { place, here, made: AtomicU64::new(0) }
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.here.store
+    }
+
+    /// Another process with a handle of its own.
+    pub(super) async fn process(&self) -> Process {
+        self.process_with(Limits::default()).await
+    }
+
+    pub(super) async fn process_with(&self, limits: Limits) -> Process {
+        Process::join(self.place.open(limits).await, Role::Server, LONG, NOW).await
+    }
+
+    /// Another process that joins in this role and with this lease.
+    pub(super) async fn joining(&self, role: Role, lease: Duration, now: Timestamp) -> Process {
+        Process::join(self.place.open(Limits::default()).await, role, lease, now).await
+    }
+
+    /// The same store after all of its processes have ended.
+    pub(super) async fn reopened(self) -> Self {
+        let Self { place, here, made } = self;
+        drop(here);
+        let here = Process::join(place.open(Limits::default()).await, Role::OnlyServer, LONG, NOW).await;
+        Self { place, here, made }
+    }
+
+    /// A number that no other call gets.
+    fn number(&self) -> u64 {
+        self.made.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn random(&self) -> [u8; 10] {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&self.number().to_be_bytes());
+        random
+    }
+
+    pub(super) fn new_event_id(&self, time: Timestamp) -> EventId {
+        EventId::new(time, self.random())
+    }
+
+    pub(super) fn new_token(&self) -> TokenHash {
+        let mut token = [0; 32];
+        token[..8].copy_from_slice(&self.number().to_be_bytes());
+        TokenHash::from_bytes(token)
+    }
+
+    pub(super) fn new_secret(&self) -> SigningSecret {
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&self.number().to_be_bytes());
+        SigningSecret::new(secret)
+    }
+
+    /// An account that is not registered yet.
+    pub(super) fn new_account(&self, user_id: &str) -> Account {
+        Account {
+            id: AccountId::new(NOW, self.random()),
+            user_id: user_id.into(),
+            user_email: Some(format!("{user_id}@example.org")),
+            created_at: NOW,
+        }
+    }
+
+    pub(super) async fn account(&self, user_id: &str) -> Account {
+        let account = self.new_account(user_id);
+        self.store().create_account(account.clone(), self.new_token()).await.unwrap();
+        account
+    }
+
+    /// A subscription that is not made yet.
+    pub(super) fn new_subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
+        Subscription {
+            id: SubscriptionId::new(NOW, self.random()),
+            account: account.id,
+            user_id: account.user_id.clone(),
+            event: event_type(event),
+            url: url.into(),
+            secret: self.new_secret(),
+            is_active: true,
+            health: Health::default(),
+            created_at: NOW,
+        }
+    }
+
+    pub(super) async fn subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
+        let subscription = self.new_subscription(account, event, url);
+        let subscribed = self.store().subscribe(subscription).await.unwrap();
+        assert!(subscribed.created);
+        subscribed.status.subscription
+    }
+
+    /// A subscription of an account made for it.
+    pub(super) async fn subscriber(&self, event: &str) -> Subscription {
+        let user_id = format!("user-{}", self.number());
+        let account = self.account(&user_id).await;
+        self.subscription(&account, event, &format!("https://{user_id}.example/hook")).await
+    }
+
+    pub(super) async fn subscribers(&self, event: &str, count: usize) -> Vec<Subscription> {
+        let mut subscriptions = Vec::new();
+        for _ in 0..count {
+            subscriptions.push(self.subscriber(event).await);
+        }
+        subscriptions
+    }
+
+    pub(super) async fn set_active(&self, subscription: &Subscription, is_active: bool, now: Timestamp) {
+        self.store().set_active(subscription.account, subscription.id, is_active, now).await.unwrap();
+    }
+
+    pub(super) async fn unsubscribe(&self, subscription: &Subscription) {
+        self.store().unsubscribe(subscription.account, subscription.id, NOW).await.unwrap();
+    }
+
+    pub(super) fn batch(&self) -> BatchBuilder<'_> {
+        BatchBuilder::new(self, self.number())
+    }
+
+    /// Accepts so many events for one subscription.
+    pub(super) async fn send(&self, count: usize, subscription: &Subscription) {
+        self.batch().events(count, subscription).accept().await;
+    }
+
+    pub(super) async fn version(&self) -> CatalogueVersion {
+        self.store().changes_since(CatalogueVersion(0)).await.unwrap().version
+    }
+
+    pub(super) async fn status(&self, subscription: &Subscription) -> SubscriptionStatus {
+        self.store().subscription(subscription.account, subscription.id).await.unwrap()
+    }
+
+    pub(super) async fn health(&self, subscription: &Subscription) -> Health {
+        self.status(subscription).await.subscription.health
+    }
+
+    pub(super) async fn is_active(&self, subscription: &Subscription) -> bool {
+        self.status(subscription).await.subscription.is_active
+    }
+
+    pub(super) async fn waiting(&self, subscription: &Subscription) -> u64 {
+        self.status(subscription).await.waiting
+    }
+
+    pub(super) async fn expired(&self, subscription: &Subscription) -> u64 {
+        self.status(subscription).await.expired
+    }
+
+    /// A subscription's deliveries, the oldest first.
+    pub(super) async fn deliveries(&self, subscription: &Subscription) -> Vec<DeliveryRecord> {
+        let mut records = self.store().deliveries(subscription.id, None, ALL).await.unwrap().items;
+        records.reverse();
+        records
+    }
+
+    /// The states of a subscription's deliveries, the oldest first.
+    pub(super) async fn states(&self, subscription: &Subscription) -> Vec<DeliveryState> {
+        self.deliveries(subscription).await.iter().map(|record| record.state).collect()
+    }
+
+    pub(super) async fn delivery(&self, subscription: &Subscription, id: DeliveryId) -> DeliveryRecord {
+        self.deliveries(subscription).await.into_iter().find(|record| record.id == id).unwrap()
+    }
+
+    pub(super) async fn event(&self, id: EventId) -> EventRecord {
+        self.store().event(id, ALL).await.unwrap()
+    }
+
+    pub(super) async fn due(&self, now: Timestamp) -> Due {
+        self.store().due(DueQuery { now, limit: 1_000, except: Vec::new() }).await.unwrap()
+    }
+}
+
+pub(super) fn event_type(text: &str) -> EventType {
+    text.parse().unwrap()
+}
