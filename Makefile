@@ -44,6 +44,12 @@ bench-quick: build ## Its first rows, in about a minute
 	$(CARGO) build --release --package hookcast-bench
 	$(BENCH) run --quick
 
+# Sanitizers are a nightly feature; the variable lets the stable compiler have them.
+fuzz: tools-c tools-fuzz ## Fuzz what reads foreign text, each target for FUZZ_SECONDS (60)
+	for target in canonical callback_url; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$${FUZZ_SECONDS-60} || exit 1; \
+	done
+
 clean: ## Remove everything that was built
 	$(CARGO) clean
 
@@ -56,6 +62,10 @@ tools-nextest:
 
 tools-deny:
 	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny"; $(CARGO) install cargo-deny --locked; }
+
+tools-fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz"; $(CARGO) install cargo-fuzz --locked; }
+	@command -v g++ >/dev/null || { echo "installing a C++ compiler (package g++)"; $(APT) g++; }
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends
