@@ -7,7 +7,8 @@ use crate::config::LogFormat;
 
 /// Begins to log. To be called once; what comes later has no effect.
 pub fn start(level: Level, format: LogFormat) {
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // Where nobody reads the log any more, complaining about it on the same pipe would end whoever complains.
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false).log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

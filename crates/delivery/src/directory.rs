@@ -19,7 +19,7 @@ use hookcast_store::{
 use http::Uri;
 
 /// A subscription, ready to deliver to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Target {
     /// Which one.
     pub subscription: SubscriptionId,
@@ -106,16 +106,6 @@ impl Directory {
     /// The store failed.
     pub async fn refresh_to(&self, version: CatalogueVersion) -> Result<(), StoreError> {
         if self.lock().version < version { self.refresh().await } else { Ok(()) }
-    }
-
-    /// Sends nothing more to subscriptions that are known to have become inactive, before the next refresh says so too.
-    pub fn deactivate(&self, ids: &[SubscriptionId]) {
-        let mut known = self.lock();
-        for id in ids {
-            if let Some(target) = known.targets.get(id).map(|target| Target { is_active: false, ..Target::clone(target) }) {
-                known.insert(target);
-            }
-        }
     }
 
     /// Who gets events of these types, all as of one version.

@@ -28,7 +28,7 @@ use crate::{
     courier::{Courier, feedback},
     directory::Directory,
     lease::Lease,
-    recorder::{Entry, Recorder},
+    recorder::{Entry, Recorded, Recorder},
     scheduler::{Bounds, Feedback, Scheduler, Work},
 };
 
@@ -95,13 +95,12 @@ impl Dispatcher {
 
     /// Queues deliveries for which room was reserved and starts what may start.
     pub(crate) fn dispatch(self: &Arc<Self>, work: impl IntoIterator<Item = Work>) {
-        let Some(recorder) = self.recorder() else { return };
         let mut scheduler = self.scheduler();
         for work in work {
             scheduler.queue(work);
         }
         while let Some(first) = scheduler.start_next() {
-            self.start(first, recorder.clone());
+            self.start(first);
         }
     }
 
@@ -207,21 +206,21 @@ impl Dispatcher {
         }
     }
 
-    fn start(self: &Arc<Self>, first: Work, recorder: Recorder) {
-        tokio::spawn(Arc::clone(self).work_on(first, recorder));
+    fn start(self: &Arc<Self>, first: Work) {
+        tokio::spawn(Arc::clone(self).work_on(first));
     }
 
     /// Works on one delivery after another, as long as there is one to start.
-    async fn work_on(self: Arc<Self>, first: Work, recorder: Recorder) {
+    async fn work_on(self: Arc<Self>, first: Work) {
         let mut next = Some(first);
         while let Some(work) = next {
-            let feedback = self.deliver(&work, &recorder).await;
+            let feedback = self.deliver(&work).await;
             let mut scheduler = self.scheduler();
             let ended = scheduler.end(&work, feedback);
             next = scheduler.start_next();
             // Room that one attempt leaves may be room for more than one: limits grow.
             while let Some(more) = if next.is_some() { scheduler.start_next() } else { None } {
-                self.start(more, recorder.clone());
+                self.start(more);
             }
             let is_drained = scheduler.in_flight() == 0;
             drop(scheduler);
@@ -244,28 +243,47 @@ impl Dispatcher {
     }
 
     /// Tries one delivery and hands in what came of it.
-    async fn deliver(&self, work: &Work, recorder: &Recorder) -> Feedback {
+    async fn deliver(&self, work: &Work) -> Feedback {
         if !self.parts.lease.covers(work.holder, self.parts.courier.timeout()).await {
             return Feedback::Neutral;
         }
         let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active);
         let Some(target) = target else {
-            recorder.record(work.holder, Entry::Untried(work.delivery)).await;
+            self.record(work.holder, Entry::Untried(work.delivery)).await;
             return Feedback::Neutral;
         };
         let outcome = self.parts.courier.attempt(work, &target).await;
         let feedback = feedback(&outcome);
-        recorder.record(work.holder, Entry::Tried(outcome)).await;
+        self.record(work.holder, Entry::Tried(outcome)).await;
         feedback
+    }
+
+    /// Hands in what came of a delivery. What outlasts the grace at the end is not waited for, and so is not recorded.
+    async fn record(&self, holder: Incarnation, entry: Entry) {
+        let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(recorder) = recorder {
+            recorder.record(holder, entry).await;
+        }
+    }
+
+    /// Acts on what the recorder has written.
+    pub(crate) async fn learn(&self, recorded: Recorded) {
+        if let Some(time) = recorded.next_due {
+            self.wake_at(time);
+        }
+        // Read, and not just concluded: by now somebody may have made the subscription active again.
+        if recorded.deactivated
+            && let Err(error) = self.parts.directory.refresh().await
+        {
+            tracing::warn!(%error, "which subscriptions are inactive now is seen a little later");
+        }
     }
 
     /// Starts nothing more, gives back what has not been started, and waits up to `grace` for what is in flight.
     pub async fn drain(&self, grace: Duration) {
         let queued = self.scheduler().close();
-        if let Some(recorder) = self.recorder() {
-            for work in queued {
-                recorder.record(work.holder, Entry::Untried(work.delivery)).await;
-            }
+        for work in queued {
+            self.record(work.holder, Entry::Untried(work.delivery)).await;
         }
         let wait = async {
             loop {
@@ -282,9 +300,5 @@ impl Dispatcher {
             tracing::warn!("{} attempts did not end in time and will be repeated", self.scheduler().in_flight());
         }
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
-    fn recorder(&self) -> Option<Recorder> {
-        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

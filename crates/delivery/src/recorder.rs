@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hookcast_core::{
     clock::{Clock, Timestamp},
     delivery::Next,
-    id::{DeliveryId, SubscriptionId},
+    id::DeliveryId,
     policy::DeactivationPolicy,
 };
 use hookcast_store::{
@@ -40,12 +40,12 @@ pub struct Recorder {
 }
 
 /// What the recorder tells after each write.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Recorded {
     /// When the first of the deliveries that are tried again is due.
     pub next_due: Option<Timestamp>,
-    /// Subscriptions that have become inactive.
-    pub deactivated: Vec<SubscriptionId>,
+    /// A subscription has become inactive.
+    pub deactivated: bool,
 }
 
 /// The writing end.
@@ -74,14 +74,14 @@ impl Recorder {
 
 impl RecorderTask {
     /// Writes until every [`Recorder`] is gone and everything handed in is written.
-    pub async fn run(mut self, mut tell: impl FnMut(Recorded) + Send) {
+    pub async fn run<F: Future<Output = ()>>(mut self, tell: impl Fn(Recorded) -> F) {
         let mut entries = Vec::with_capacity(BATCH);
         while self.inbox.recv_many(&mut entries, BATCH).await > 0 {
             while let Some((holder, _)) = entries.first() {
                 let holder = *holder;
                 let same = entries.iter().take_while(|(other, _)| *other == holder).count();
                 let batch = entries.drain(..same).map(|(_, entry)| entry);
-                tell(self.write(holder, batch).await);
+                tell(self.write(holder, batch).await).await;
             }
         }
     }
@@ -95,7 +95,7 @@ impl RecorderTask {
                 Entry::Untried(delivery) => untried.push(delivery),
             }
         }
-        let mut recorded = Recorded { next_due: next_due(&outcomes), deactivated: Vec::new() };
+        let mut recorded = Recorded { next_due: next_due(&outcomes), deactivated: false };
         if !outcomes.is_empty() {
             let outcomes: Arc<[Outcome]> = outcomes.into();
             let finished = self.finish(holder, &outcomes).await;
@@ -105,7 +105,7 @@ impl RecorderTask {
             for subscription in &finished.deactivated {
                 tracing::warn!(%subscription, "subscription deactivated after too many failures");
             }
-            recorded.deactivated = finished.deactivated;
+            recorded.deactivated = !finished.deactivated.is_empty();
         }
         if !untried.is_empty() {
             self.release(holder, &untried).await;

@@ -23,6 +23,9 @@ use crate::{
     scheduler::Bounds,
 };
 
+/// How long the last outcomes may take to be written.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// The rules of delivery.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -110,12 +113,8 @@ impl Service {
 
         let told = Arc::clone(&dispatcher);
         let recorder = tokio::spawn(recorder_task.run(move |recorded| {
-            if let Some(time) = recorded.next_due {
-                told.wake_at(time);
-            }
-            if !recorded.deactivated.is_empty() {
-                told.parts().directory.deactivate(&recorded.deactivated);
-            }
+            let told = Arc::clone(&told);
+            async move { told.learn(recorded).await }
         }));
         let mut keeper = JoinSet::new();
         let kept = Arc::clone(&lease);
@@ -161,8 +160,8 @@ impl Service {
         self.background.shutdown().await;
         self.dispatcher.drain(grace).await;
         drop(self.acceptor);
-        // Attempts that outlast their grace still hold the recorder; they are repeated anyway.
-        if tokio::time::timeout(Duration::from_secs(5), &mut self.recorder).await.is_err() {
+        // One that broke has ended already.
+        if !self.recorder.is_finished() && tokio::time::timeout(LAST_WRITE, &mut self.recorder).await.is_err() {
             tracing::warn!("not every outcome was recorded; those deliveries will be repeated");
         }
         self.keeper.shutdown().await;

@@ -64,9 +64,8 @@ async fn role(state: &ApiState, hash: TokenHash) -> Result<Role, ApiError> {
 
 fn bearer(headers: &HeaderMap) -> Result<TokenHash, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values
-        .next()
-        .ok_or_else(|| ApiError::unauthorized("a token is wanted: `Authorization: Bearer TOKEN`"))?;
+    let value =
+        values.next().ok_or_else(|| ApiError::unauthorized("a token is wanted: `Authorization: Bearer TOKEN`"))?;
     let malformed = || ApiError::unauthorized("the header must be `Authorization: Bearer TOKEN`, once");
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
     let token = token.trim_matches(' ');

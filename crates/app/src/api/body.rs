@@ -106,7 +106,8 @@ pub async fn read(state: &ApiState, request: Request, max: usize) -> Result<Buff
         }
         Ok(bytes.freeze())
     };
-    let bytes = tokio::time::timeout(DEADLINE, collect).await.map_err(|_| ApiError::too_slow("the body took too long"))??;
+    let bytes =
+        tokio::time::timeout(DEADLINE, collect).await.map_err(|_| ApiError::too_slow("the body took too long"))??;
     Ok(Buffered { bytes, _room: permit })
 }
 

@@ -6,9 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use hookcast_core::{
-    canonical::ContentMd5, clock::Timestamp, delivery::DeliveryState, event::EventType, id::EventId,
-};
+use hookcast_core::{canonical::ContentMd5, clock::Timestamp, delivery::DeliveryState, event::EventType, id::EventId};
 use hookcast_store::{StoreError, history::EventRecord};
 use http::{HeaderMap, Uri};
 use serde::Serialize;
@@ -82,9 +80,8 @@ fn unreached(record: &EventRecord) -> Option<Unreached> {
     };
     let is_whole = record.deliveries.next.is_none() && u64::try_from(record.deliveries.items.len()) == Ok(record.total);
     if is_whole && record.deliveries.items.iter().all(is_parked) {
-        let detail = format!(
-            "every subscription to `{event}` is inactive; what waits goes out when one becomes active again"
-        );
+        let detail =
+            format!("every subscription to `{event}` is inactive; what waits goes out when one becomes active again");
         return Some(Unreached { reason: "inactive", detail });
     }
     None

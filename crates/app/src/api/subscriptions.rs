@@ -94,9 +94,9 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
     fields.finish("`event` and `url`")?;
     let event: EventType = event.parse().map_err(|rule| invalid("event", &rule))?;
     let url = CallbackUrl::parse(&url, &state.allowed).map_err(|refused| invalid("url", &refused))?;
-    client::check_resolves(&url, &state.allowed).await.map_err(|special| {
-        ApiError::invalid_field("url", &format!("leads where callbacks may not go: {special}"))
-    })?;
+    client::check_resolves(&url, &state.allowed)
+        .await
+        .map_err(|special| ApiError::invalid_field("url", &format!("leads where callbacks may not go: {special}")))?;
 
     let now = state.clock.now();
     let secret = SigningSecret::new(rand::random());
@@ -134,21 +134,13 @@ async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Re
     Ok(Json(query::List::new(views, page.next)).into_response())
 }
 
-async fn show(
-    State(state): State<ApiState>,
-    id: query::Segment,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
     Ok(Json(View::from(status)).into_response())
 }
 
-async fn change(
-    State(state): State<ApiState>,
-    id: query::Segment,
-    request: Request,
-) -> Result<Response, ApiError> {
+async fn change(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
@@ -167,11 +159,7 @@ async fn change(
     Ok(Json(view).into_response())
 }
 
-async fn remove(
-    State(state): State<ApiState>,
-    id: query::Segment,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+async fn remove(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     state.store.unsubscribe(account.id, query::id(id)?, state.clock.now()).await.map_err(not_found)?;
     Ok(StatusCode::NO_CONTENT.into_response())

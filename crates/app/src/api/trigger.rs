@@ -50,11 +50,8 @@ async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Resp
     let media_type = body::media_type(request.headers())?;
     let key = idempotency_key(request.headers())?;
     let body = body::read(&state, request, state.limits.request_size).await?;
-    let idempotency = key.map(|key| Idempotency {
-        key,
-        body_digest: Sha256::digest(&body.bytes).into(),
-        remember: REMEMBER_KEY,
-    });
+    let idempotency =
+        key.map(|key| Idempotency { key, body_digest: Sha256::digest(&body.bytes).into(), remember: REMEMBER_KEY });
 
     let texts = split(&body.bytes, media_type)?;
     let now = state.clock.now();
@@ -127,7 +124,10 @@ fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission,
     let deduplicate = fields.optional_bool("deduplicate")?.unwrap_or(true);
     fields.finish("`event`, `payload` and `deduplicate`")?;
     if payload.get().len() > max_size {
-        return Err(ApiError::too_large(format!("a payload may have {max_size} bytes; this one has {}", payload.get().len())));
+        return Err(ApiError::too_large(format!(
+            "a payload may have {max_size} bytes; this one has {}",
+            payload.get().len()
+        )));
     }
     let md5 = ContentMd5::of(event_type.as_str(), payload.get()).map_err(|error| {
         ApiError::invalid_field(
@@ -138,6 +138,7 @@ fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission,
             },
         )
     })?;
-    let event = Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, payload: payload.to_owned() };
+    let event =
+        Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, payload: payload.to_owned() };
     Ok(Submission { event, deduplicate })
 }

@@ -13,7 +13,7 @@ use hookcast_store::{PageRequest, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::Global;
+use super::{Global, print};
 use crate::{api::ACCESS_TOKEN_PREFIX, lifecycle};
 
 /// Accounts in one read.
@@ -81,7 +81,7 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> 
                 ),
                 error => error.into(),
             })?;
-            print_token(&account, &token, json);
+            print_token(&account, &token, json)?;
         }
         Command::List { json } => {
             let mut table = Table::new();
@@ -91,7 +91,7 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> 
                 let found = store.accounts(page).await?;
                 for account in &found.items {
                     if json {
-                        println!("{}", serde_json::to_string(account)?);
+                        print(serde_json::to_string(account)?)?;
                     } else {
                         let email = account.user_email.clone().unwrap_or_default();
                         table.add_row([account.user_id.clone(), email, account.created_at.to_string()]);
@@ -103,7 +103,7 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> 
                 }
             }
             if !json {
-                println!("{table}");
+                print(table)?;
             }
         }
         Command::RotateToken { user_id, json } => {
@@ -114,21 +114,21 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> 
                 }
                 error => error.into(),
             })?;
-            print_token(&account, &token, json);
+            print_token(&account, &token, json)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_token(account: &Account, token: &SecretString, as_json: bool) {
+fn print_token(account: &Account, token: &SecretString, as_json: bool) -> anyhow::Result<()> {
     let token = token.expose_secret();
     if as_json {
         let Account { user_id, user_email, created_at, .. } = account;
         let view = json!({
             "user_id": user_id, "user_email": user_email, "created_at": created_at, "access_token": token
         });
-        println!("{view}");
+        print(view)
     } else {
-        println!("account:      {}\naccess token: {token}\nIt is not shown again.", account.user_id);
+        print(format_args!("account:      {}\naccess token: {token}\nIt is not shown again.", account.user_id))
     }
 }

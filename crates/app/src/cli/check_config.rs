@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use hookcast_store::SqliteLocation;
 
-use super::Global;
+use super::{Global, complain, print};
 use crate::config;
 
 /// Check the settings and show them, with where each one comes from
@@ -30,24 +30,27 @@ pub struct Args {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     if args.reference {
-        print!("{}", config::reference());
+        print(config::reference().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let loaded = global.load(&[])?;
     SqliteLocation::parse(loaded.config.database.url.expose()).context("database.url")?;
     for warning in &loaded.warnings {
-        eprintln!("hookcast: warning: {warning}");
+        complain(format_args!("warning: {warning}"));
     }
     if args.json {
         let settings = serde_json::json!({"settings": loaded.origins, "warnings": loaded.warnings});
-        println!("{settings:#}");
+        print(format_args!("{settings:#}"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(["setting", "value", "from"]);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["setting", "value", "from"]);
     for origin in &loaded.origins {
         table.add_row([origin.key, &origin.value, &origin.source.to_string()]);
     }
-    println!("{table}");
+    print(table)?;
     Ok(ExitCode::SUCCESS)
 }

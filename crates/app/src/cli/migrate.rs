@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Global;
+use super::{Global, print};
 use crate::lifecycle;
 
 /// Create the store's tables or bring them up to date
@@ -23,9 +23,9 @@ pub async fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     lifecycle::open_store(&config).await?.check().await?;
     let store = config.database.url.to_string();
     if args.json {
-        println!("{}", serde_json::json!({"store": store, "up_to_date": true}));
+        print(serde_json::json!({"store": store, "up_to_date": true}))?;
     } else {
-        println!("{store} is up to date");
+        print(format_args!("{store} is up to date"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

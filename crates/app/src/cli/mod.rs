@@ -13,6 +13,8 @@ mod serve;
 mod trigger;
 
 use std::{
+    fmt::Display,
+    io::{self, ErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -119,13 +121,25 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// Prints a line, or several. Whoever closes the pipe has read enough: what was done stays done, and is no failure.
+fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("it is done, but cannot be printed"),
+        _ => Ok(()),
+    }
+}
+
+/// Tells people something, out of the way of programs that read what is printed, and if nobody reads it, nobody.
+fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "hookcast: {text}");
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
     let result = runtime.context("no runtime").and_then(|runtime| {
         let result = runtime.block_on(run(&global, command));
         // A blocking task that does not end must not keep the process.
@@ -133,7 +147,7 @@ pub fn main() -> ExitCode {
         result
     });
     result.unwrap_or_else(|error| {
-        eprintln!("hookcast: {error:#}");
+        complain(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -20,7 +20,7 @@ use hookcast_store::engine::{Outcome, Pass};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Global, PARTIAL};
+use super::{Global, PARTIAL, print};
 use crate::{config, lifecycle};
 
 /// Make one pass over the deliveries that are due; meant for cron
@@ -91,24 +91,27 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let settings = lifecycle::delivery_settings(&config);
     let summary = service::run_pass(&resources, settings, pass, args.subscription, Arc::new(progress)).await?;
     bar.finish_and_clear();
-    print(summary, args.json);
+    report(summary, args.json)?;
     Ok(if summary.attempted == summary.delivered { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 
-fn print(summary: Summary, as_json: bool) {
+/// What became of the deliveries, for people or for programs.
+fn report(summary: Summary, as_json: bool) -> anyhow::Result<()> {
     let Summary { attempted, delivered, retried, failed, deactivated } = summary;
     if as_json {
-        let view = json!({
+        return print(json!({
             "attempted": attempted, "delivered": delivered, "waiting": retried, "failed": failed,
             "deactivated": deactivated
-        });
-        println!("{view}");
-    } else if attempted == 0 {
-        println!("nothing was due");
-    } else {
-        println!("{attempted} tried: {delivered} delivered, {retried} wait for another try, {failed} failed for good");
-        if deactivated > 0 {
-            println!("{deactivated} subscriptions were deactivated after too many failures");
-        }
+        }));
     }
+    if attempted == 0 {
+        return print("nothing was due");
+    }
+    print(format_args!(
+        "{attempted} tried: {delivered} delivered, {retried} wait for another try, {failed} failed for good"
+    ))?;
+    if deactivated > 0 {
+        print(format_args!("{deactivated} subscriptions were deactivated after too many failures"))?;
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Global, reachable};
+use super::{Global, print, reachable};
 use crate::{
     config::{Config, RegistrationMode},
     lifecycle,
@@ -74,7 +74,7 @@ impl Hints {
         } else {
             "\n#    This server does not call this machine; started with HOOKCAST_DELIVERY_ALLOW_NETWORKS=127.0.0.0/8 it does."
         };
-        println!(
+        let lines = format!(
             r#"
 Hookcast listens on http://{address}. In another terminal:
 
@@ -91,6 +91,9 @@ hookcast listen --port 8000 --secret WHSEC_SECRET
 curl -s http://{address}/webhooks/trigger {trigger} -H 'content-type: application/json' -d '{{"event":"relation_added","payload":{{"hello":"world"}}}}'
 "#
         );
+        if let Err(error) = print(lines) {
+            tracing::warn!("no hints: {error:#}");
+        }
     }
 }
 

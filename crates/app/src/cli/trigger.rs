@@ -1,11 +1,6 @@
 //! `hookcast trigger`.
 
-use std::{
-    io::Read as _,
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Read as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -16,7 +11,7 @@ use http_body_util::Full;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, value::RawValue};
 
-use super::{Global, reachable};
+use super::{Global, print, reachable};
 use crate::{config::Config, tokens::Tokens};
 
 /// The most bytes of an answer: receipts of the largest batch fit.
@@ -69,10 +64,9 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     }
     let request = request.body(Full::new(body)).context("the request cannot be made")?;
     let client = Client::new(ClientSettings::unguarded(Duration::from_secs(60)), std::sync::Arc::new(SystemClock))?;
-    let response = client
-        .exchange(request, ANSWER_MAX)
-        .await
-        .with_context(|| format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)"))?;
+    let response = client.exchange(request, ANSWER_MAX).await.with_context(|| {
+        format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)")
+    })?;
 
     let answer = serde_json::from_slice::<Value>(response.body());
     if response.status() != StatusCode::ACCEPTED {
@@ -82,24 +76,24 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     }
     let answer = answer.with_context(|| format!("the answer from {server} is not JSON"))?;
     if args.json {
-        println!("{answer}");
+        print(answer)?;
         return Ok(ExitCode::SUCCESS);
     }
     match &answer {
-        Value::Array(receipts) => receipts.iter().for_each(print_receipt),
-        receipt => print_receipt(receipt),
+        Value::Array(receipts) => receipts.iter().try_for_each(print_receipt)?,
+        receipt => print_receipt(receipt)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_receipt(receipt: &Value) {
+fn print_receipt(receipt: &Value) -> anyhow::Result<()> {
     let id = receipt.get("id").and_then(Value::as_str).unwrap_or_default();
     let event = receipt.get("event").and_then(Value::as_str).unwrap_or_default();
     let subscriptions = receipt.get("subscriptions").and_then(Value::as_u64).unwrap_or_default();
     if receipt.get("duplicate").and_then(Value::as_bool).unwrap_or_default() {
-        println!("{id}  {event}  came before; not sent again");
+        print(format_args!("{id}  {event}  came before; not sent again"))
     } else {
-        println!("{id}  {event}  to {subscriptions} subscriptions");
+        print(format_args!("{id}  {event}  to {subscriptions} subscriptions"))
     }
 }
 
@@ -145,7 +139,9 @@ fn server(config: &Config, given: Option<&str>) -> anyhow::Result<String> {
             Ok(url.trim_end_matches('/').to_owned())
         }
         Some(_) => bail!("--server must be a URL such as https://hooks.example.org"),
-        None if config.listen.port() == 0 => bail!("the settings let the server take any port: say which with --server"),
+        None if config.listen.port() == 0 => {
+            bail!("the settings let the server take any port: say which with --server")
+        }
         None => Ok(format!("http://{}", reachable(config.listen))),
     }
 }

@@ -1,9 +1,14 @@
 //! The command line: what it says about itself, accounts, triggers.
 
+use std::{io, process::Stdio};
+
 use serde_json::{Value, json};
 
 use crate::support::{
+    command::{Running, finish},
+    eventually,
     http::Http,
+    loopback_address,
     receiver::Receiver,
     server::{Home, Server},
 };
@@ -85,7 +90,7 @@ fn the_examples_in_the_help_are_command_lines_that_parse() {
             let hookcast = env!("CARGO_BIN_EXE_hookcast");
             let mut shell = std::process::Command::new("sh");
             shell.args(["-c", &format!("'{hookcast}' {example} --help")]);
-            crate::support::command::finish(&mut shell, "").expect(0);
+            finish(&mut shell, "").expect(0);
             examples += 1;
         }
     }
@@ -114,6 +119,54 @@ fn a_wrong_command_line_exits_with_2() {
         assert_eq!(ended.stdout, "");
         assert!(ended.stderr.contains("Usage: hookcast") || ended.stderr.contains("try '--help'"), "{}", ended.stderr);
     }
+}
+
+/// A pipe whose reader has left.
+fn unread() -> io::PipeWriter {
+    let (_, writer) = io::pipe().unwrap();
+    writer
+}
+
+#[test]
+fn who_stops_reading_what_a_command_prints_does_not_make_it_fail() {
+    let home = Home::new();
+    let server = home.serve();
+    let url = format!("http://{}", server.address);
+    for arguments in [
+        &["check-config"][..],
+        &["check-config", "--json"],
+        &["check-config", "--reference"],
+        &["migrate"],
+        &["account", "create", "ada"],
+        &["account", "list"],
+        &["account", "list", "--json"],
+        &["account", "rotate-token", "ada"],
+        &["trigger", "relation_added", "--server", &url],
+        &["resend"],
+    ] {
+        let output = home.command(arguments).stdout(unread()).stdin(Stdio::null()).output().unwrap();
+        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{arguments:?}");
+    }
+    let mut refused = home.command(&["account", "create", "ada"]);
+    let status = refused.stdout(Stdio::null()).stderr(unread()).stdin(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_server_outlives_whoever_reads_its_log() {
+    let place = loopback_address();
+    let home = Home::new().set("HOOKCAST_LISTEN", &place.to_string()).set("HOOKCAST_LOG_LEVEL", "trace");
+    let receiver = Receiver::start().await;
+    receiver.next_replies([500]);
+    let mut command = home.command(&["serve", "--hints"]);
+    let mut server = Running::from(command.stdin(Stdio::null()).stdout(unread()).stderr(unread()).spawn().unwrap());
+    let http = Http::new(format!("http://{place}"));
+    eventually("an answer", async || http.get("/health/ready").try_send().await.ok()).await;
+    http.account("ada").await.subscribe("relation_added", &receiver.url).await;
+    let receipt = http.trigger("relation_added", json!({})).await;
+    http.event_in_state(receipt["id"].as_str().unwrap(), "delivered").await;
+    assert_eq!(receiver.total(), 2);
+    assert_eq!(server.stop(), Some(0));
 }
 
 #[tokio::test]
@@ -269,7 +322,10 @@ async fn a_trigger_that_fails_says_why_and_stores_nothing() {
     for (arguments, complaint) in [
         (&["relation added", "{}"][..], format!("{}`event` ", server_says(422))),
         (&["--file", "second-is-bad"], format!("{}event 1: ", server_says(422))),
-        (&["--file", "no-json"], "hookcast: no-json does not hold events: it is neither JSON as a whole (trailing".into()),
+        (
+            &["--file", "no-json"],
+            "hookcast: no-json does not hold events: it is neither JSON as a whole (trailing".into(),
+        ),
         (&["--file", "no-json"], "nor line by line (line 2: EOF while parsing a value".into()),
         (&["--file", "empty"], server_says(422)),
         (&["--file", "missing"], "hookcast: missing cannot be read: No such file".into()),

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::support::{
     eventually,
     http::{Answer, Http},
-    receiver::Receiver,
+    receiver::{Received, Receiver},
     server::{Home, Server},
     world::Account,
 };
@@ -44,7 +44,7 @@ impl Scene {
     async fn expect_sent(&mut self, receipts: &[&Value]) {
         let wanted: BTreeSet<_> = receipts.iter().map(|receipt| receipt["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(wanted.len(), receipts.len(), "an id was given twice: {receipts:?}");
-        let sent: BTreeSet<_> = self.receiver.take(receipts.len()).await.iter().map(|received| received.id()).collect();
+        let sent: BTreeSet<_> = self.receiver.take(receipts.len()).await.iter().map(Received::id).collect();
         assert_eq!(sent, wanted);
         // A delivery is stored with its event, so that none can come later.
         assert_eq!(self.ada.deliveries(&self.subscription).await.len(), receipts.len());

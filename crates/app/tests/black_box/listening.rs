@@ -1,28 +1,19 @@
 //! `hookcast listen`: a receiver for whoever develops one.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicU16, Ordering},
-};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
 use crate::support::{
     command::Running,
+    http::Http,
+    loopback_address,
     receiver::{Receiver, Reply},
     server::{Home, Server},
     world::{Account, Subscription},
 };
 
 const WRONG_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-
-/// An address that is known before anything listens there, as a subscription's secret is needed to listen. No other
-/// process has it: the loopback network has an address for each.
-fn place() -> SocketAddr {
-    static PORT: AtomicU16 = AtomicU16::new(8_000);
-    let [_, b, c, d] = std::process::id().to_be_bytes();
-    SocketAddr::from((Ipv4Addr::new(127, 1 + b, c, d), PORT.fetch_add(1, Ordering::SeqCst)))
-}
 
 /// Starts to listen and waits until it does.
 fn listen(home: &Home, place: SocketAddr, arguments: &[&str]) -> Running {
@@ -55,7 +46,7 @@ async fn signatures_are_verified_with_the_right_secret_and_with_no_other() {
     for (verified, verdict) in
         [(json!(true), "verified"), (json!(false), "wrong_signature"), (Value::Null, "no_secret")]
     {
-        let place = place();
+        let place = loopback_address();
         let secret = subscribe(&ada, place).await.secret;
         let secrets = match verdict {
             "verified" => vec!["--secret", WRONG_SECRET, "--secret", &secret],
@@ -80,7 +71,7 @@ async fn signatures_are_verified_with_the_right_secret_and_with_no_other() {
 async fn secrets_may_come_from_a_file() {
     let home = Home::new();
     let server = home.serve();
-    let place = place();
+    let place = loopback_address();
     let secret = subscribe(&server.http.account("ada").await, place).await.secret;
     home.write("secrets", &format!("{WRONG_SECRET}\n\n  {secret}\n"));
     let listener = listen(&home, place, &["--secret-file", "secrets", "--quiet"]);
@@ -92,7 +83,7 @@ async fn secrets_may_come_from_a_file() {
 async fn deliveries_are_printed_for_people_and_counted_in_the_end() {
     let home = Home::new();
     let server = home.serve();
-    let place = place();
+    let place = loopback_address();
     let secret = subscribe(&server.http.account("ada").await, place).await.secret;
     let mut listener = listen(&home, place, &["--secret", &secret]);
     let id = trigger(&server).await;
@@ -106,22 +97,19 @@ async fn deliveries_are_printed_for_people_and_counted_in_the_end() {
 
 #[tokio::test]
 async fn the_first_deliveries_fail_as_they_are_told_to() {
-    let home = Home::new();
-    let server = home.serve();
-    let ada = server.http.account("ada").await;
-    for (arguments, statuses_expected) in [
-        (&["--fail", "2"][..], vec![500, 500, 200]),
-        (&["--fail", "1", "--status", "503"], vec![503, 200]),
-    ] {
-        let place = place();
-        let subscription = subscribe(&ada, place).await;
+    for (arguments, statuses_expected) in
+        [(&["--fail", "2"][..], vec![500, 500, 200]), (&["--fail", "1", "--status", "503"], vec![503, 200])]
+    {
+        let home = Home::new();
+        let server = home.serve();
+        let place = loopback_address();
+        subscribe(&server.http.account("ada").await, place).await;
         let listener = listen(&home, place, &[&["--quiet"], arguments].concat());
         let id = trigger(&server).await;
         let event = server.http.event_in_state(&id, "delivered").await;
         assert_eq!(json!(statuses(&event)), json!(statuses_expected));
         listener.stdout.with(&format!("→ {}", statuses_expected[0]));
         listener.stdout.with("(again: 2nd time)");
-        ada.set_active(&subscription.id, false).await;
     }
 }
 
@@ -129,7 +117,7 @@ async fn the_first_deliveries_fail_as_they_are_told_to() {
 async fn every_delivery_can_be_answered_with_one_status() {
     let home = Home::new().set("HOOKCAST_DELIVERY_SUCCESS", "2xx");
     let server = home.serve();
-    let place = place();
+    let place = loopback_address();
     subscribe(&server.http.account("ada").await, place).await;
     let mut listener = listen(&home, place, &["--status", "204", "--json", "--count", "2"]);
     for _ in 0..2 {
@@ -147,7 +135,7 @@ async fn a_delayed_answer_comes_too_late_for_the_server() {
         .set("HOOKCAST_DELIVERY_CONNECT_TIMEOUT", "100ms")
         .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
     let server = home.serve();
-    let place = place();
+    let place = loopback_address();
     subscribe(&server.http.account("ada").await, place).await;
     let mut listener = listen(&home, place, &["--delay", "600000"]);
     let event = server.http.event_in_state(&trigger(&server).await, "failed").await;
@@ -159,10 +147,10 @@ async fn a_delayed_answer_comes_too_late_for_the_server() {
 async fn deliveries_are_passed_on_as_they_are_and_so_are_the_answers() {
     let mut program = Receiver::start().await;
     let teapot = Reply { status: 418, headers: vec![("x-reason", "short and stout".into())], body: "no coffee".into() };
-    program.next_replies([teapot]);
+    program.next_replies([teapot.clone()]);
     let home = Home::new();
     let server = home.serve();
-    let place = place();
+    let place = loopback_address();
     let secret = subscribe(&server.http.account("ada").await, place).await.secret;
     let listener = listen(&home, place, &["--forward", &format!("{}/below/", program.url), "--secret", &secret]);
     let id = trigger(&server).await;
@@ -177,14 +165,24 @@ async fn deliveries_are_passed_on_as_they_are_and_so_are_the_answers() {
     }
     let event = server.http.event_in_state(&id, "delivered").await;
     assert_eq!(statuses(&event), [418, 200]);
-    assert_eq!(event["deliveries"][0]["attempts"][0]["response"], "no coffee");
+    assert_eq!(event["deliveries"][0]["attempts"][0]["answer"], "no coffee");
+
+    program.next_replies([teapot]);
+    let by_hand = Http::new(format!("http://{place}")).post("/by-hand").body("text/plain", "not JSON").send().await;
+    assert_eq!((by_hand.status.as_u16(), by_hand.header("x-reason")), (418, "short and stout"));
+    assert_eq!(by_hand.body, "no coffee");
+    let received = program.next().await;
+    assert_eq!((received.uri.path(), &*received.body), ("/below/by-hand", &b"not JSON"[..]));
+    let line = listener.stdout.with("POST /by-hand");
+    assert!(line.ends_with("NOT SIGNED  → 418"), "{line}");
+    listener.stdout.with("    not JSON");
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_bad_gateway() {
     let home = Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
     let server = home.serve();
-    let (place, nobody) = (place(), place());
+    let (place, nobody) = (loopback_address(), loopback_address());
     subscribe(&server.http.account("ada").await, place).await;
     let listener = listen(&home, place, &["--forward", &format!("http://{nobody}")]);
     let event = server.http.event_in_state(&trigger(&server).await, "failed").await;
@@ -196,7 +194,7 @@ async fn a_program_that_is_not_there_is_a_bad_gateway() {
 #[test]
 fn what_cannot_be_listened_with_is_refused() {
     let home = Home::new();
-    let place = place();
+    let place = loopback_address();
     let _listener = listen(&home, place, &[]);
     home.write("empty", "\n");
     home.write("bad", &format!("{WRONG_SECRET}\nwhsec_hunter2\n"));
@@ -205,7 +203,10 @@ fn what_cannot_be_listened_with_is_refused() {
         (&["--secret-file", "missing"], "hookcast: cannot read missing: No such file".into()),
         (&["--secret-file", "empty"], "hookcast: empty holds no secret".into()),
         (&["--secret-file", "bad"], "hookcast: bad, line 2: a signing secret is `whsec_` followed by".into()),
-        (&["--forward", "http://127.0.0.1:1", "--status", "503"], "hookcast: --status with --forward needs --fail".into()),
+        (
+            &["--forward", "http://127.0.0.1:1", "--status", "503"],
+            "hookcast: --status with --forward needs --fail".into(),
+        ),
     ] {
         let told = home.refusal(&[&["listen"], arguments].concat());
         assert!(told.starts_with(&complaint) && !told.contains("hunter2"), "{told}");

@@ -2,22 +2,24 @@
 
 mod support;
 
-mod configuration;
 mod accounts;
+mod bodies;
 mod commands;
+mod configuration;
 mod crash;
+mod deactivation;
 mod deliver;
 mod duplicates;
+mod failures;
+mod guarding;
+mod health;
+mod isolation;
+mod listening;
 mod refusals;
+mod resending;
+mod restarts;
+mod retrying;
 mod starting;
 mod subscriptions;
-mod triggering;
 mod tokens;
-mod retrying;
-mod deactivation;
-mod failures;
-mod isolation;
-mod restarts;
-mod guarding;
-mod listening;
-mod resending;
+mod triggering;

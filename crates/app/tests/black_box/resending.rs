@@ -166,6 +166,21 @@ async fn the_server_knows_at_once_what_a_pass_has_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pass_takes_over_from_a_server_that_was_killed() {
+    let mut receiver = Receiver::start_gated(0).await;
+    let home = Home::new().set("HOOKCAST_DELIVERY_TIMEOUT", "10m").set("HOOKCAST_DELIVERY_LEASE", "15m");
+    let server = home.serve();
+    server.http.account("ada").await.subscribe("cut_off", &receiver.url).await;
+    let receipt = server.http.trigger("cut_off", json!({})).await;
+    receiver.next().await;
+    server.kill();
+    receiver.let_through(100);
+    let (code, said) = home.resend(&[]);
+    assert_eq!((code, &said["delivered"]), (0, &json!(1)));
+    assert_eq!(receiver.next().await.id(), receipt["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_takes_over_from_a_pass_that_was_killed() {
     let mut receiver = Receiver::start_gated(1).await;
     receiver.next_replies([500_u16]);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    receiver::{Receiver, Reply},
+    receiver::{Received, Receiver, Reply},
     server::{Home, TRIGGER_TOKEN},
     world::Account,
 };
@@ -230,7 +230,7 @@ async fn what_waits_for_an_inactive_subscription_goes_out_when_it_is_active_agai
     assert_eq!(receiver.total(), 0);
 
     assert_eq!(ada.set_active(&subscription.id, true).await["is_active"], true);
-    let received: BTreeSet<_> = receiver.take(5).await.iter().map(|received| received.id()).collect();
+    let received: BTreeSet<_> = receiver.take(5).await.iter().map(Received::id).collect();
     assert_eq!(received, promised);
     ada.subscription_when(&subscription.id, "nothing waits", |now| now["waiting"] == 0).await;
 }

@@ -127,6 +127,7 @@ async fn no_token_and_no_secret_gets_into_the_log() {
         receiver.always(500);
         server.http.trigger("relation_added", json!({})).await;
         receiver.next().await;
+        ada.subscription_when(&subscription.id, "a failure", |now| now["failure_count"] != 0).await;
         receiver.always(200);
 
         let log = server.log();
@@ -159,7 +160,8 @@ async fn the_hints_work_when_they_are_pasted() {
     let subscription = paste(&line.replace("ACCESS_TOKEN", token).replace("http://127.0.0.1:8000/", &receiver.url));
     let secret = subscription["secret"].as_str().unwrap();
 
-    let listen = server.stdout.with("hookcast listen").replace("--port 8000", "--port 0").replace("WHSEC_SECRET", secret);
+    let listen =
+        server.stdout.with("hookcast listen").replace("--port 8000", "--port 0").replace("WHSEC_SECRET", secret);
     let arguments: Vec<&str> = listen.split_whitespace().skip(1).collect();
     home.start(&arguments).stdout.with("http://127.0.0.1:");
 

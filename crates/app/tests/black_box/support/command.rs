@@ -1,7 +1,7 @@
 //! Commands: those that run to their end, and those that go on until they are stopped.
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
@@ -47,9 +47,7 @@ impl Home {
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
-        Running { child, stdout, stderr }
+        command.spawn().unwrap().into()
     }
 
     /// Starts the server with these arguments and waits until it listens.
@@ -67,8 +65,7 @@ impl Home {
 
 /// Runs any command to its end.
 pub fn finish(command: &mut Command, input: &str) -> Ended {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Who does not read it all has ended before; that shows elsewhere.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let (stdout, stderr) = (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
@@ -141,6 +138,15 @@ impl Running {
     /// Waits until it ends by itself; its exit code.
     pub fn end(&mut self) -> Option<i32> {
         wait(&mut self.child).expect("the command ends").code()
+    }
+}
+
+impl From<Child> for Running {
+    fn from(mut child: Child) -> Self {
+        let lines = |from: Option<Box<dyn Read + Send>>| from.map_or_else(|| Lines::of(io::empty()), Lines::of);
+        let stdout = lines(child.stdout.take().map(|from| Box::new(from) as _));
+        let stderr = lines(child.stderr.take().map(|from| Box::new(from) as _));
+        Self { child, stdout, stderr }
     }
 }
 
