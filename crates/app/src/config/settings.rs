@@ -73,7 +73,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "database.url",
         default: "sqlite://data/hookcast.db",
         doc: "The store.",
-        allowed: "the URL of a store such as `sqlite://data/hookcast.db` or `postgres://user:password@host/database`",
+        allowed: "the URL of a store such as `sqlite://data/hookcast.db`",
         show: url_masked,
         set: |config, raw| put(&mut config.database.url, raw.one(database_url)),
     },

@@ -1,4 +1,5 @@
 //! Black-box tests: the real binary, over HTTP, against real receivers.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail as tests do")]
 
 mod support;
 
@@ -9,6 +10,7 @@ mod configuration;
 mod crash;
 mod deactivation;
 mod deliver;
+mod demonstrating;
 mod duplicates;
 mod failures;
 mod guarding;

@@ -9,7 +9,7 @@ mod report;
 
 use std::{
     io::{self, Stdout, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -42,11 +42,11 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// Whatever is posted, to any path, is answered with 200 and printed. Ctrl-C ends it.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  hookcast listen --secret-file secret.txt                 print and verify
-  hookcast listen --forward http://localhost:3000/hooks    pass on to a program under development
-  hookcast listen --fail 3 --status 503                    see how failed deliveries are retried
-  hookcast listen --json --count 1 | jq .body.payload      wait for one delivery in a script")]
+#[command(after_help = "Exit codes: 0 it was ended, or --count was reached; 1 it could not listen.\n\nExamples:
+  hookcast listen --secret-file secret.txt                 # print and verify
+  hookcast listen --forward http://localhost:3000/hooks    # pass on to a program under development
+  hookcast listen --fail 3 --status 503                    # see how failed deliveries are retried
+  hookcast listen --json --count 1 | jq .body.payload      # wait for one delivery in a script")]
 pub struct Args {
     /// Where to listen; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
@@ -56,8 +56,8 @@ pub struct Args {
     port: Option<u16>,
     /// The subscription's secret, to verify signatures with; may be given several times. Other users of this machine can
     /// see it: --secret-file is for real ones
-    #[arg(long, value_name = "WHSEC", value_parser = SigningSecret::parse)]
-    secret: Vec<SigningSecret>,
+    #[arg(long, value_name = "WHSEC")]
+    secret: Vec<String>,
     /// A file with secrets, one in a line
     #[arg(long, value_name = "PATH")]
     secret_file: Vec<PathBuf>,
@@ -95,7 +95,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         args.forward.is_none() || args.status.is_none() || args.fail.is_some(),
         "--status with --forward needs --fail: what is forwarded gets the answer of the program"
     );
-    let mut secrets = args.secret;
+    // Not left to the parser of the command line, which would show what it refuses.
+    let given = args.secret.iter().map(|secret| SigningSecret::parse(secret).context("--secret"));
+    let mut secrets: Vec<_> = given.collect::<Result<_, _>>()?;
     for path in &args.secret_file {
         secrets.extend(read_secrets(path)?);
     }
@@ -175,17 +177,12 @@ fn read_secrets(path: &Path) -> anyhow::Result<Vec<SigningSecret>> {
 
 /// What to do to get something here.
 fn introduction(address: SocketAddr, has_secret: bool, forward: Option<&Target>, paint: Paint) -> String {
-    // Whoever listens everywhere is reached from here on the loopback interface.
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let network = match ip {
+    let reached = super::reachable(address);
+    let network = match reached.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => "127.0.0.0/8".to_owned(),
         ip => ip.to_string(),
     };
-    let url = paint.paint(STRONG, format!("http://{}/", SocketAddr::new(ip, address.port())));
+    let url = paint.paint(STRONG, format!("http://{reached}/"));
     let mut text = format!("Subscribe with the URL {url} or any path below it.\n");
     text += &format!("The server must allow callbacks to it: HOOKCAST_DELIVERY_ALLOW_NETWORKS={network}\n");
     if !has_secret {
