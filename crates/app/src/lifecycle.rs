@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use hookcast_core::{clock::{Clock, SystemClock}, event::Envelope, guard::AllowedNetworks};
+use hookcast_core::{
+    clock::{Clock, SystemClock},
+    event::Envelope,
+    guard::AllowedNetworks,
+};
 use hookcast_delivery::{
     client::{Client, ClientSettings},
     service::{Resources, Service, Settings},

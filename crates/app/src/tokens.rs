@@ -108,9 +108,11 @@ impl Generated {
         let table: toml::Table =
             text.parse().map_err(|_| anyhow::anyhow!("{} is no TOML: delete it for new tokens", path.display()))?;
         let token = |key: &str| {
-            table.get(key).and_then(toml::Value::as_str).map(SecretString::from).with_context(|| {
-                format!("{} has no `{key}`: delete the file for new tokens", path.display())
-            })
+            table
+                .get(key)
+                .and_then(toml::Value::as_str)
+                .map(SecretString::from)
+                .with_context(|| format!("{} has no `{key}`: delete the file for new tokens", path.display()))
         };
         Ok(Some(Self { registration: token("registration_token")?, trigger: token("trigger_token")? }))
     }

@@ -167,7 +167,13 @@ pub enum Next {
 /// callback that always answers `Retry-After: 1` must not burn through days of schedule in seconds. `chance` is a uniform
 /// random number of `0.0..1.0` for the jitter.
 #[must_use]
-pub fn judge(attempt: &Attempt, schedule: &RetrySchedule, success: SuccessRule, now: Timestamp, chance: f64) -> Verdict {
+pub fn judge(
+    attempt: &Attempt,
+    schedule: &RetrySchedule,
+    success: SuccessRule,
+    now: Timestamp,
+    chance: f64,
+) -> Verdict {
     let answer = match &attempt.result {
         AttemptResult::Answered(answer) => Some(answer),
         AttemptResult::Unanswered { .. } => None,

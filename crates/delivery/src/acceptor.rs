@@ -109,13 +109,7 @@ impl Acceptor {
     }
 
     /// Sends what is held, gives back the room of duplicates, and tells of what else is due.
-    fn send_held(
-        &self,
-        submissions: &[Submission],
-        reserved: &Reserved,
-        accepted: &Accepted,
-        holder: Incarnation,
-    ) {
+    fn send_held(&self, submissions: &[Submission], reserved: &Reserved, accepted: &Accepted, holder: Incarnation) {
         let held = |event: usize| accepted.held.get(event).filter(|held| !held.is_empty());
         let mut work = Vec::new();
         let mut excess = 0;

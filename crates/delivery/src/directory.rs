@@ -6,11 +6,7 @@ use std::{
 };
 
 use hookcast_core::{
-    event::EventType,
-    guard::mask_query,
-    id::SubscriptionId,
-    signing::SigningKey,
-    subscription::Subscription,
+    event::EventType, guard::mask_query, id::SubscriptionId, signing::SigningKey, subscription::Subscription,
 };
 use hookcast_store::{
     Store, StoreError,
@@ -75,8 +71,7 @@ impl Directory {
     /// # Errors
     /// The store failed.
     pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        let directory =
-            Self { store, known: Mutex::new(Known::default()), refreshing: tokio::sync::Mutex::new(()) };
+        let directory = Self { store, known: Mutex::new(Known::default()), refreshing: tokio::sync::Mutex::new(()) };
         directory.refresh().await?;
         Ok(directory)
     }

@@ -13,21 +13,16 @@ use std::{
     time::Duration,
 };
 
-use hookcast_core::{
-    clock::{Clock, Timestamp},
-    event::Envelope,
-    id::SubscriptionId,
-};
+use hookcast_core::{clock::Timestamp, id::SubscriptionId};
 use hookcast_store::{
-    Store, StoreError,
-    engine::{Claim, Claimed, DueQuery, Incarnation, Which},
+    StoreError,
+    engine::{Claim, DueQuery, Incarnation, Which},
 };
 use tokio::sync::Notify;
 
 use crate::{
-    courier::{Courier, feedback},
-    directory::Directory,
-    lease::Lease,
+    courier::feedback,
+    parts::Parts,
     recorder::{Entry, Recorded, Recorder},
     scheduler::{Bounds, Feedback, Scheduler, Work},
 };
@@ -39,22 +34,6 @@ const POLL: Duration = Duration::from_secs(1);
 const LANES_PER_LOOK: usize = 256;
 const CLAIM_PER_LANE: usize = 256;
 const CLAIM_BYTES: usize = 8 * 1024 * 1024;
-
-/// What a dispatcher works with.
-pub struct Parts {
-    /// Where deliveries come from.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Who gets what.
-    pub directory: Arc<Directory>,
-    /// Under which name they are held.
-    pub lease: Arc<Lease>,
-    /// Makes the attempts.
-    pub courier: Courier,
-    /// What is sent around every payload.
-    pub envelope: Envelope,
-}
 
 /// Starts attempts, as many at a time as may be.
 pub struct Dispatcher {
@@ -174,7 +153,7 @@ impl Dispatcher {
                 };
             }
         };
-        let work: Vec<_> = claimed.iter().map(|claimed| self.work(claimed, holder)).collect();
+        let work: Vec<_> = claimed.iter().map(|claimed| self.parts.work(claimed, holder)).collect();
         self.unreserve(&wanted, &work);
         let has_got_some = !work.is_empty();
         self.dispatch(work);
@@ -193,17 +172,6 @@ impl Dispatcher {
             scheduler.unreserve(*subscription, count.saturating_sub(used), 0);
         }
         scheduler.resize(0, work.iter().map(|work| work.body.len()).sum());
-    }
-
-    fn work(&self, claimed: &Claimed, holder: Incarnation) -> Work {
-        Work {
-            delivery: claimed.id,
-            subscription: claimed.subscription,
-            event: claimed.event.id,
-            attempts: claimed.attempts,
-            body: self.parts.envelope.wrap(&claimed.event),
-            holder,
-        }
     }
 
     fn start(self: &Arc<Self>, first: Work) {

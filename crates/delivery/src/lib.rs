@@ -10,6 +10,7 @@ pub mod courier;
 pub mod directory;
 pub mod dispatcher;
 pub mod lease;
+pub mod parts;
 pub mod pass;
 pub mod recorder;
 pub mod scheduler;

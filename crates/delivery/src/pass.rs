@@ -3,24 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use hookcast_core::{
-    clock::Clock,
     delivery::Next,
-    event::Envelope,
     id::{DeliveryId, SubscriptionId},
     policy::DeactivationPolicy,
 };
 use hookcast_store::{
-    Store, StoreError,
+    StoreError,
     engine::{Claim, Claimed, Incarnation, Outcome, Pass, Which},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::{
-    courier::Courier,
-    directory::{Directory, Target},
-    lease::Lease,
-    scheduler::Work,
-};
+use crate::{directory::Target, parts::Parts};
 
 /// Subscriptions served at once, and deliveries claimed at once from each.
 const LANES: usize = 64;
@@ -52,22 +45,11 @@ impl Summary {
     }
 }
 
-/// What a pass works with.
-pub struct Parts {
-    /// Where deliveries come from.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Who gets what.
-    pub directory: Arc<Directory>,
-    /// Under which name they are held.
-    pub lease: Arc<Lease>,
-    /// Makes the attempts.
-    pub courier: Courier,
-    /// What is sent around every payload.
-    pub envelope: Envelope,
+/// The bounds and rules of a pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
     /// When a failing subscription becomes inactive.
-    pub policy: DeactivationPolicy,
+    pub deactivation: DeactivationPolicy,
     /// Attempts in flight, in all.
     pub in_flight: usize,
 }
@@ -79,6 +61,7 @@ pub struct Parts {
 /// The store failed. What was tried until then is recorded.
 pub async fn run(
     parts: Arc<Parts>,
+    rules: Rules,
     pass: Pass,
     only: Option<SubscriptionId>,
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
@@ -88,7 +71,7 @@ pub async fn run(
     let mut lanes: BTreeSet<_> = parts.directory.active(pass.event.as_ref()).into_iter().collect();
     lanes.retain(|lane| only.is_none_or(|only| *lane == only));
 
-    let permits = Arc::new(Semaphore::new(parts.in_flight.max(1)));
+    let permits = Arc::new(Semaphore::new(rules.in_flight.max(1)));
     let mut running = JoinSet::new();
     let mut summary = Summary::default();
     let mut first_error = None;
@@ -97,6 +80,7 @@ pub async fn run(
             let Some(lane) = lanes.pop_first() else { break };
             let lane = Lane {
                 parts: Arc::clone(&parts),
+                deactivation: rules.deactivation,
                 permits: Arc::clone(&permits),
                 progress: Arc::clone(&progress),
                 subscription: lane,
@@ -116,6 +100,7 @@ pub async fn run(
 /// A subscription's part of a pass.
 struct Lane {
     parts: Arc<Parts>,
+    deactivation: DeactivationPolicy,
     permits: Arc<Semaphore>,
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
     subscription: SubscriptionId,
@@ -179,7 +164,7 @@ impl Lane {
             (self.progress)(outcome);
         }
         let now = self.parts.clock.now();
-        let finished = self.parts.store.finish(holder, outcomes.into(), self.parts.policy, now).await?;
+        let finished = self.parts.store.finish(holder, outcomes.into(), self.deactivation, now).await?;
         if !untried.is_empty() {
             self.parts.store.release(holder, untried, now).await?;
         }
@@ -203,13 +188,6 @@ async fn attempt(
     if !parts.lease.covers(holder, parts.courier.timeout()).await {
         return Err(claimed.id);
     }
-    let work = Work {
-        delivery: claimed.id,
-        subscription: claimed.subscription,
-        event: claimed.event.id,
-        attempts: claimed.attempts,
-        body: parts.envelope.wrap(&claimed.event),
-        holder,
-    };
+    let work = parts.work(&claimed, holder);
     Ok(parts.courier.attempt(&work, &target).await)
 }

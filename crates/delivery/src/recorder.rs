@@ -67,7 +67,9 @@ impl Recorder {
     /// Hands in what became of a delivery held by `holder`; waits while the store does not keep up.
     pub async fn record(&self, holder: Incarnation, entry: Entry) {
         if self.queue.send((holder, entry)).await.is_err() {
-            tracing::error!("an outcome was not recorded, since the recorder has stopped; the delivery will be repeated");
+            tracing::error!(
+                "an outcome was not recorded, since the recorder has stopped; the delivery will be repeated"
+            );
         }
     }
 }

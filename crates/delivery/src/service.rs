@@ -5,22 +5,18 @@ use std::{sync::Arc, time::Duration};
 use hookcast_core::{
     clock::Clock,
     event::Envelope,
+    id::SubscriptionId,
     policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
 };
-use hookcast_store::{Store, StoreError, engine::Role};
+use hookcast_store::{
+    Store, StoreError,
+    engine::{Outcome, Pass, Role},
+};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
-    acceptor::Acceptor,
-    chores,
-    client::Client,
-    courier::Courier,
-    directory::Directory,
-    dispatcher::{self, Dispatcher},
-    lease::Lease,
-    pass,
-    recorder::Recorder,
-    scheduler::Bounds,
+    acceptor::Acceptor, chores, client::Client, courier::Courier, directory::Directory, dispatcher::Dispatcher,
+    lease::Lease, parts::Parts, pass, recorder::Recorder, scheduler::Bounds,
 };
 
 /// How long the last outcomes may take to be written.
@@ -65,9 +61,16 @@ pub struct Resources {
 }
 
 impl Resources {
-    fn courier(&self, settings: &Settings) -> Courier {
+    async fn parts(&self, settings: &Settings, lease: &Arc<Lease>) -> Result<Parts, StoreError> {
         let (client, clock) = (self.client.clone(), Arc::clone(&self.clock));
-        Courier::new(client, clock, settings.schedule.clone(), settings.success, settings.timeout)
+        Ok(Parts {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            directory: Arc::new(Directory::load(Arc::clone(&self.store)).await?),
+            lease: Arc::clone(lease),
+            courier: Courier::new(client, clock, settings.schedule.clone(), settings.success, settings.timeout),
+            envelope: settings.envelope.clone(),
+        })
     }
 
     async fn lease(&self, role: Role, length: Duration) -> Result<Arc<Lease>, StoreError> {
@@ -94,16 +97,8 @@ impl Service {
     pub async fn start(resources: &Resources, settings: Settings, role: Role) -> Result<Self, StoreError> {
         let (store, clock) = (&resources.store, &resources.clock);
         let lease = resources.lease(role, settings.lease).await?;
-        let directory = Arc::new(Directory::load(Arc::clone(store)).await?);
         let (recorder, recorder_task) = Recorder::new(Arc::clone(store), Arc::clone(clock), settings.deactivation);
-        let parts = dispatcher::Parts {
-            store: Arc::clone(store),
-            clock: Arc::clone(clock),
-            directory,
-            lease: Arc::clone(&lease),
-            courier: resources.courier(&settings),
-            envelope: settings.envelope,
-        };
+        let parts = resources.parts(&settings, &lease).await?;
         let bounds = Bounds {
             in_flight: settings.in_flight,
             in_flight_per_lane: settings.in_flight_per_subscription,
@@ -176,25 +171,17 @@ impl Service {
 pub async fn run_pass(
     resources: &Resources,
     settings: Settings,
-    which: hookcast_store::engine::Pass,
-    only: Option<hookcast_core::id::SubscriptionId>,
-    progress: Arc<dyn Fn(&hookcast_store::engine::Outcome) + Send + Sync>,
+    which: Pass,
+    only: Option<SubscriptionId>,
+    progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
 ) -> Result<pass::Summary, StoreError> {
     let lease = resources.lease(Role::Pass, settings.lease).await?;
-    let parts = Arc::new(pass::Parts {
-        store: Arc::clone(&resources.store),
-        clock: Arc::clone(&resources.clock),
-        directory: Arc::new(Directory::load(Arc::clone(&resources.store)).await?),
-        lease: Arc::clone(&lease),
-        courier: resources.courier(&settings),
-        envelope: settings.envelope,
-        policy: settings.deactivation,
-        in_flight: settings.in_flight,
-    });
+    let parts = Arc::new(resources.parts(&settings, &lease).await?);
+    let rules = pass::Rules { deactivation: settings.deactivation, in_flight: settings.in_flight };
     let mut keeper = JoinSet::new();
     let kept = Arc::clone(&lease);
     keeper.spawn(async move { kept.keep().await });
-    let result = pass::run(parts, which, only, progress).await;
+    let result = pass::run(parts, rules, which, only, progress).await;
     keeper.shutdown().await;
     lease.end().await?;
     result

@@ -254,5 +254,6 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// The store failed.
-    async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp) -> Result<(), StoreError>;
+    async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp)
+    -> Result<(), StoreError>;
 }

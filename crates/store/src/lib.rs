@@ -9,9 +9,9 @@
 //!
 //! To add one: a folder beside `sqlite/`, an arm in [`connect`], a line where the conformance suite is run.
 
+pub mod catalogue;
 #[cfg(test)]
 mod conformance;
-pub mod catalogue;
 pub mod engine;
 mod error;
 pub mod history;

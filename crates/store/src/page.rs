@@ -21,7 +21,8 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let hex = text.strip_prefix('c').filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())).ok_or(InvalidCursor)?;
+        let hex =
+            text.strip_prefix('c').filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())).ok_or(InvalidCursor)?;
         u64::from_str_radix(hex, 16).ok().filter(|place| i64::try_from(*place).is_ok()).map(Self).ok_or(InvalidCursor)
     }
 }

@@ -119,8 +119,10 @@ async fn check_store(home: &Home, server: crate::support::server::Server) {
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
     const DELIVERED: i64 = 2;
-    eventually("every delivery recorded as delivered", async || (states() == BTreeSet::from([DELIVERED])).then_some(()))
-        .await;
+    eventually("every delivery recorded as delivered", async || {
+        (states() == BTreeSet::from([DELIVERED])).then_some(())
+    })
+    .await;
     let waiting: i64 = database.query_row("SELECT SUM(waiting) FROM lanes", [], |row| row.get(0)).unwrap();
     assert_eq!(waiting, 0);
     assert!(server.stop().success());

@@ -1,6 +1,9 @@
 //! Subscriptions that fail for too long become inactive, and nothing of theirs is lost by it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use hookcast_core::clock::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Value, json};
@@ -150,10 +153,8 @@ async fn what_came_for_an_inactive_subscription_goes_out_once_it_is_active_again
     receiver.always(200);
     let now = ada.set_active(&subscription.id, true).await;
     assert_eq!((&now["is_active"], &now["failure_count"]), (&json!(true), &json!(0)));
-    let mut arrived: Vec<_> = receiver.take(4).await.iter().map(|received| received.id()).collect();
-    arrived.sort();
-    ids.sort();
-    assert_eq!(arrived, ids);
+    let arrived: BTreeSet<_> = receiver.take(4).await.iter().map(|received| received.id()).collect();
+    assert_eq!(arrived, ids.iter().cloned().collect());
     for id in &ids {
         assert_eq!(server.http.event_in_state(id, "delivered").await["unreached"], Value::Null);
     }
@@ -205,9 +206,8 @@ async fn of_too_many_that_wait_the_oldest_expire() {
     }
 
     ada.set_active(&subscription.id, true).await;
-    let mut arrived: Vec<_> = receiver.take(3).await.iter().map(|received| received.id()).collect();
-    arrived.sort();
-    assert_eq!(arrived, kept);
+    let arrived: BTreeSet<_> = receiver.take(3).await.iter().map(|received| received.id()).collect();
+    assert_eq!(arrived, kept.iter().cloned().collect());
     for id in kept {
         server.http.event_in_state(id, "delivered").await;
     }

@@ -72,7 +72,7 @@ impl<'w> BatchBuilder<'w> {
 
     /// So many events for one subscription, of its type.
     pub(super) fn events(self, count: usize, subscription: &Subscription) -> Self {
-        (0..count).fold(self, |batch, _| batch.event(subscription.event.as_str()).to(&[subscription]))
+        (0..count).fold(self, |batch, _| batch.event(subscription.event.as_str()).to([subscription]))
     }
 
     fn last(&mut self) -> &mut Draft {

@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hookcast_core::{
     clock::Timestamp,
     delivery::{Answer, Attempt, AttemptResult, Failure, Next, Verdict},
-    id::DeliveryId,
-    id::SubscriptionId,
+    id::{DeliveryId, SubscriptionId},
     policy::DeactivationPolicy,
     subscription::Subscription,
 };
@@ -102,8 +101,9 @@ pub(super) fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
 }
 
 /// A delivery on its next attempt.
+#[derive(Clone, Copy)]
 pub(super) struct Trying {
-    delivery: DeliveryId,
+    pub delivery: DeliveryId,
     subscription: SubscriptionId,
     number: u32,
 }

@@ -16,12 +16,17 @@ use super::{
     work::is_alive,
 };
 use crate::{
+    Limits,
     engine::{Accepted, Batch, Idempotency, NewEvent, Receipt},
     error::{AcceptError, StoreError},
 };
 
 /// The share of `max_size` that is left for the outcomes of what has been accepted.
 const OUTCOMES_SHARE: u64 = 20;
+
+/// About the bytes that an event takes up beside its payload, and those of a delivery, indexes included.
+const EVENT_SIZE: usize = 256;
+const DELIVERY_SIZE: usize = 128;
 
 impl From<rusqlite::Error> for AcceptError {
     fn from(error: rusqlite::Error) -> Self {
@@ -33,7 +38,7 @@ impl From<rusqlite::Error> for AcceptError {
 pub(super) fn accept(
     transaction: &Transaction<'_>,
     batch: &Batch,
-    max_waiting: u64,
+    limits: Limits,
     now: Timestamp,
 ) -> Result<Accepted, AcceptError> {
     if let Some(idempotency) = &batch.idempotency
@@ -48,6 +53,7 @@ pub(super) fn accept(
     if !is_alive(transaction, batch.holder, now)? {
         return Err(AcceptError::LeaseLost);
     }
+    check_size(transaction, batch, limits.max_size)?;
 
     let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
     let mut intake = Intake::new(transaction, batch)?;
@@ -61,15 +67,16 @@ pub(super) fn accept(
             accepted.receipts.push(receipt(&new.event, new.recipients.len()));
         }
     }
-    intake.settle_lanes(max_waiting)?;
+    intake.settle_lanes(limits.max_waiting)?;
     if let Some(idempotency) = &batch.idempotency {
         remember(transaction, idempotency, &accepted.receipts, now)?;
     }
     Ok(accepted)
 }
 
-/// Refuses events while the file is nearly as large as it may be.
-pub(super) fn check_size(connection: &Connection, max_size: u64) -> Result<(), StoreError> {
+/// Refuses events that would make the file nearly as large as it may be. They must not even be tried: SQLite rolls back a
+/// whole group of writes, the outcomes among them, where one of them meets the end of the file.
+fn check_size(connection: &Connection, batch: &Batch, max_size: u64) -> Result<(), StoreError> {
     if max_size == 0 {
         return Ok(());
     }
@@ -77,10 +84,15 @@ pub(super) fn check_size(connection: &Connection, max_size: u64) -> Result<(), S
         Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(super::rows::natural)?)
     };
     let used = (pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?) * pragma("PRAGMA page_size")?;
-    if used > max_size - max_size / OUTCOMES_SHARE {
+    if used + approximate_size(batch) > max_size - max_size / OUTCOMES_SHARE {
         return Err(StoreError::Full(format!("{used} bytes of {max_size} are taken")));
     }
     Ok(())
+}
+
+fn approximate_size(batch: &Batch) -> u64 {
+    let size = |new: &NewEvent| EVENT_SIZE + new.event.payload.get().len() + DELIVERY_SIZE * new.recipients.len();
+    u64::try_from(batch.events.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX)
 }
 
 fn receipt(event: &Event, subscriptions: usize) -> Receipt {
@@ -95,8 +107,7 @@ fn receipt(event: &Event, subscriptions: usize) -> Receipt {
 }
 
 fn catalogue_version(connection: &Connection) -> Result<u64, StoreError> {
-    let version: i64 =
-        connection.prepare_cached("SELECT version FROM catalogue")?.query_row([], |row| row.get(0))?;
+    let version: i64 = connection.prepare_cached("SELECT version FROM catalogue")?.query_row([], |row| row.get(0))?;
     Ok(super::rows::natural(version))
 }
 
@@ -152,7 +163,8 @@ impl<'t> Intake<'t> {
         let last = |sql: &str| -> Result<i64, StoreError> {
             Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
         };
-        let next_position = last("SELECT COALESCE(MAX(position), 0) + 1 FROM deliveries")?;
+        let next_position =
+            last("SELECT MAX(COALESCE((SELECT MAX(position) FROM deliveries), 0), purged_to) + 1 FROM retention")?;
         Ok(Self {
             connection,
             batch,
@@ -166,11 +178,7 @@ impl<'t> Intake<'t> {
 
     /// The first event of this content within the window, if this one is not to be sent again. Otherwise this one is the
     /// first from now on, unless it overrides the rule while an earlier one still counts.
-    fn first_of_content(
-        &mut self,
-        new: &NewEvent,
-        now: Timestamp,
-    ) -> Result<Option<(EventId, Timestamp)>, StoreError> {
+    fn first_of_content(&mut self, new: &NewEvent, now: Timestamp) -> Result<Option<(EventId, Timestamp)>, StoreError> {
         let window_begins = match self.batch.deduplicate {
             Deduplicate::Off => return Ok(None),
             Deduplicate::Within(window) => now.minus(window),
@@ -192,13 +200,13 @@ impl<'t> Intake<'t> {
             return Ok(new.deduplicate.then_some(first));
         }
         let expires_at = match self.batch.deduplicate {
-            Deduplicate::Within(window) => Some(now.plus(window).as_millis()),
+            Deduplicate::Within(window) => Some(new.event.time.plus(window).as_millis()),
             Deduplicate::Off | Deduplicate::Forever => None,
         };
         self.connection.prepare_cached("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?)")?.execute((
             md5,
             new.event.id.to_bytes(),
-            now.as_millis(),
+            new.event.time.as_millis(),
             expires_at,
         ))?;
         self.seen.insert(md5, (new.event.id, new.event.time));

@@ -115,7 +115,11 @@ impl Catalogue for SqliteStore {
     ) -> Result<SubscriptionStatus, StoreError> {
         self.write(move |transaction| {
             let key = key_of(transaction, account, id)?;
-            if is_active { activate(transaction, key, now)? } else { deactivate(transaction, key)? }
+            if is_active {
+                activate(transaction, key, now)?;
+            } else {
+                deactivate(transaction, key)?;
+            }
             status(transaction, key)
         })
         .await
@@ -129,9 +133,11 @@ impl Catalogue for SqliteStore {
     ) -> Result<SubscriptionStatus, StoreError> {
         self.write(move |transaction| {
             let key = key_of(transaction, account, id)?;
-            transaction
-                .prepare_cached("UPDATE subscriptions SET secret = ?, version = ? WHERE key = ?")?
-                .execute((secret.expose_bytes(), next_version(transaction)?, key))?;
+            transaction.prepare_cached("UPDATE subscriptions SET secret = ?, version = ? WHERE key = ?")?.execute((
+                secret.expose_bytes(),
+                next_version(transaction)?,
+                key,
+            ))?;
             status(transaction, key)
         })
         .await

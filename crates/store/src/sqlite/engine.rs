@@ -36,12 +36,9 @@ impl Engine for SqliteStore {
         self.check_free_disk()?;
         let limits = self.limits;
         // A refusal is an answer here and not a failed write, so it travels inside the write's own result.
-        self.write(move |transaction| {
-            accept::check_size(transaction, limits.max_size)?;
-            match accept::accept(transaction, &batch, limits.max_waiting, now) {
-                Err(AcceptError::Store(error)) => Err(error),
-                decided => Ok(decided),
-            }
+        self.write(move |transaction| match accept::accept(transaction, &batch, limits, now) {
+            Err(AcceptError::Store(error)) => Err(error),
+            decided => Ok(decided),
         })
         .await?
     }
@@ -66,7 +63,12 @@ impl Engine for SqliteStore {
             .await
     }
 
-    async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        holder: Incarnation,
+        deliveries: Vec<DeliveryId>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let max_waiting = self.limits.max_waiting;
         self.write_relaxed(move |transaction| work::release(transaction, holder, &deliveries, now, max_waiting)).await
     }

@@ -63,9 +63,8 @@ impl History for SqliteStore {
 }
 
 fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<EventRecord, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, type, time, md5, payload, first_delivery, deliveries FROM events WHERE id = ?",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT id, type, time, md5, payload, first_delivery, deliveries FROM events WHERE id = ?")?;
     let mut found = statement.query([id.to_bytes()])?;
     let row = found.next()?.ok_or(StoreError::NotFound)?;
     let event = rows::event(row, 0)?;
@@ -149,22 +148,19 @@ fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Re
             .prepare_cached(&format!("DELETE FROM {table} WHERE expires_at <= ?"))?
             .execute([now.as_millis()])?;
     }
-    // Keys follow the time of acceptance, so that the oldest events are the first ones.
+    // Keys follow the time of acceptance, so that the oldest events are the first ones. Those that are being sent are
+    // passed over, or enough of them would keep all others.
     let old: Vec<(i64, i64, i64)> = transaction
         .prepare_cached(
             "SELECT key, first_delivery, first_delivery + deliveries FROM
-                 (SELECT * FROM events ORDER BY key LIMIT ?) WHERE time < ?",
+                 (SELECT * FROM events WHERE key NOT IN (SELECT event FROM deliveries WHERE holder IS NOT NULL)
+                  ORDER BY key LIMIT ?)
+             WHERE time < ?",
         )?
         .query_map((PURGE_EVENTS, before.as_millis()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     let mut purged = Purged { more: old.len() == usize::try_from(PURGE_EVENTS).unwrap_or(0), ..Purged::default() };
     for (event, first, end) in old {
-        let is_being_sent = transaction
-            .prepare_cached("SELECT 1 FROM deliveries WHERE position >= ? AND position < ? AND state = 1 LIMIT 1")?
-            .exists((first, end))?;
-        if is_being_sent {
-            continue;
-        }
         purged.expired += expire(transaction, first, end)?;
         for sql in [
             "DELETE FROM attempts WHERE delivery >= ? AND delivery < ?",
@@ -173,6 +169,7 @@ fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Re
             transaction.prepare_cached(sql)?.execute((first, end))?;
         }
         transaction.prepare_cached("DELETE FROM events WHERE key = ?")?.execute([event])?;
+        transaction.prepare_cached("UPDATE retention SET purged_to = MAX(purged_to, ?)")?.execute([end - 1])?;
         purged.events += 1;
     }
     Ok(purged)
@@ -188,7 +185,9 @@ fn expire(transaction: &Transaction<'_>, first: i64, end: i64) -> Result<u64, St
         .query_map((first, end), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     transaction
-        .prepare_cached("UPDATE deliveries SET state = 4, due_at = NULL WHERE position >= ? AND position < ? AND state = 0")?
+        .prepare_cached(
+            "UPDATE deliveries SET state = 4, due_at = NULL WHERE position >= ? AND position < ? AND state = 0",
+        )?
         .execute((first, end))?;
     let mut expired = 0;
     for (lane, count) in waiting {

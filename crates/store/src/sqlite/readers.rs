@@ -1,6 +1,9 @@
 //! Connections for what only reads. In WAL mode they neither wait for the writer nor hold it up.
 
-use std::{path::Path, sync::{Arc, Mutex, PoisonError}};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -17,8 +20,7 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let connections: Vec<_> =
-            (0..CONNECTIONS).map(|_| schema::open_for_reading(path)).collect::<Result<_, _>>()?;
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| schema::open_for_reading(path)).collect::<Result<_, _>>()?;
         Ok(Self { idle: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(CONNECTIONS)) })
     }
 

@@ -86,9 +86,8 @@ mod tests {
         let path = folder.path().join("deep/down/hookcast.db");
         for _ in 0..2 {
             let connection = open_for_writing(&path, Limits::default()).unwrap();
-            let pragma = |name: &str| -> i64 {
-                connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
-            };
+            let pragma =
+                |name: &str| -> i64 { connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap() };
             assert_eq!(pragma("user_version"), 1);
             assert_eq!(pragma("auto_vacuum"), 2);
             assert_eq!(pragma("synchronous"), 2);

@@ -73,10 +73,11 @@ pub(super) fn end(
         .prepare_cached("SELECT position FROM deliveries WHERE holder = ?")?
         .query_map([integer(holder.0)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    for position in &held {
-        give_back(transaction, *position, now, max_waiting)?;
+    let mut due_again = 0;
+    for position in held {
+        due_again += u64::from(give_back(transaction, position, now, max_waiting)?);
     }
-    Ok(natural(i64::try_from(held.len()).unwrap_or(i64::MAX)))
+    Ok(due_again)
 }
 
 pub(super) fn rescue(transaction: &Transaction<'_>, now: Timestamp, max_waiting: u64) -> Result<u64, StoreError> {
@@ -88,10 +89,8 @@ pub(super) fn rescue(transaction: &Transaction<'_>, now: Timestamp, max_waiting:
 }
 
 fn incarnations(connection: &Connection, sql: &str, now: Timestamp) -> Result<Vec<Incarnation>, StoreError> {
-    let keys: Vec<i64> = connection
-        .prepare_cached(sql)?
-        .query_map([now.as_millis()], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let keys: Vec<i64> =
+        connection.prepare_cached(sql)?.query_map([now.as_millis()], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(keys.into_iter().map(|key| Incarnation(natural(key))).collect())
 }
 
@@ -116,13 +115,13 @@ fn is_held(connection: &Connection, delivery: DeliveryId, holder: Incarnation) -
         .exists((integer(delivery.position()), integer(holder.0)))?)
 }
 
-/// Makes a held delivery due at once; that of a deleted subscription is cancelled.
+/// Makes a held delivery due at once; that of a deleted subscription is cancelled. Answers whether it is due.
 fn give_back(
     transaction: &Transaction<'_>,
     position: i64,
     now: Timestamp,
     max_waiting: u64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let (lane, deleted): (SubscriptionKey, bool) = transaction
         .prepare_cached(
             "SELECT s.key, s.deleted_at IS NOT NULL FROM deliveries d JOIN subscriptions s ON s.key = d.subscription
@@ -134,10 +133,10 @@ fn give_back(
     transaction
         .prepare_cached("UPDATE deliveries SET state = ?, due_at = ?, holder = NULL WHERE position = ?")?
         .execute((state_code(state), due, position))?;
-    match due {
-        Some(due) => lanes::add_waiting(transaction, lane, 1, due, max_waiting),
-        None => Ok(()),
+    if let Some(due) = due {
+        lanes::add_waiting(transaction, lane, 1, due, max_waiting)?;
     }
+    Ok(due.is_some())
 }
 
 pub(super) fn due(connection: &Connection, query: &DueQuery) -> Result<Due, StoreError> {

@@ -63,7 +63,8 @@ impl Home {
             let mut statement = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_count();
             let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
-                let values = (0..columns).map(|column| row.get(column)).collect::<Result<Vec<rusqlite::types::Value>, _>>()?;
+                let values =
+                    (0..columns).map(|column| row.get(column)).collect::<Result<Vec<rusqlite::types::Value>, _>>()?;
                 Ok(format!("{table}: {values:?}"))
             };
             rows.extend(statement.query_map([], row).unwrap().map(Result::unwrap));
@@ -76,7 +77,12 @@ impl Home {
     pub fn assert_stores(&self, before: &[String]) {
         let now = self.stored();
         let new: Vec<_> = now.iter().filter(|row| !before.contains(row)).collect();
-        assert!(now == before, "the store has changed: {} rows were there, {} are, among them {new:?}", before.len(), now.len());
+        assert!(
+            now == before,
+            "the store has changed: {} rows were there, {} are, among them {new:?}",
+            before.len(),
+            now.len()
+        );
     }
 
     /// A command on this folder, with nothing of this process's own environment.

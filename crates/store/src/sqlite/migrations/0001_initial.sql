@@ -107,6 +107,13 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at);
 
 -- One row.
+CREATE TABLE retention (
+    -- The last position that was taken away: none is given a second time.
+    purged_to INTEGER NOT NULL
+) STRICT;
+INSERT INTO retention (purged_to) VALUES (0);
+
+-- One row.
 CREATE TABLE catalogue (
     version INTEGER NOT NULL
 ) STRICT;
