@@ -1,5 +1,7 @@
 //! `POST /webhooks/trigger`: one event, or many in one step.
 
+use std::fmt;
+
 use axum::{
     Json,
     extract::{Request, State},
@@ -16,6 +18,7 @@ use hookcast_core::{
 use hookcast_delivery::acceptor::{REMEMBER_KEY, Submission};
 use hookcast_store::engine::Idempotency;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -53,11 +56,11 @@ async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Resp
     let idempotency =
         key.map(|key| Idempotency { key, body_digest: Sha256::digest(&body.bytes).into(), remember: REMEMBER_KEY });
 
-    let texts = split(&body.bytes, media_type)?;
-    let now = state.clock.now();
+    let texts = split(&body.bytes, media_type, state.limits.batch_events)?;
+    let (now, max_size) = (state.clock.now(), state.limits.event_size);
     let (submissions, is_batch) = match texts {
-        Texts::One(text) => (vec![submission(text, state.limits.event_size, now)?], false),
-        Texts::Many(texts) => (submissions(&texts, &state, now)?, true),
+        Texts::One(text) => (vec![submission(text, max_size, now)?], false),
+        Texts::Many(texts) => (submissions(&texts, max_size, now)?, true),
     };
     let accepted = state.acceptor.accept(submissions, idempotency).await?;
 
@@ -85,33 +88,63 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         })
 }
 
-fn split(body: &Bytes, media_type: MediaType) -> Result<Texts<'_>, ApiError> {
+fn split(body: &Bytes, media_type: MediaType, max: usize) -> Result<Texts<'_>, ApiError> {
     let text = std::str::from_utf8(body)
         .map_err(|error| ApiError::malformed(format!("the body is not UTF-8 (at byte {})", error.valid_up_to())))?;
-    if media_type == MediaType::NdJson {
-        return Ok(Texts::Many(text.lines().filter(|line| !line.trim().is_empty()).collect()));
-    }
-    if !text.trim_start().starts_with('[') {
+    let (texts, count) = if media_type == MediaType::NdJson {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        (lines.clone().take(max).collect(), lines.count())
+    } else if text.trim_start().starts_with('[') {
+        elements(text, max).map_err(|error| ApiError::malformed(format!("the body is not JSON: {error}")))?
+    } else {
         return Ok(Texts::One(text));
-    }
-    let events: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|error| ApiError::malformed(format!("the body is not JSON: {error}")))?;
-    Ok(Texts::Many(events.into_iter().map(RawValue::get).collect()))
-}
-
-fn submissions(texts: &[&str], state: &ApiState, now: Timestamp) -> Result<Vec<Submission>, ApiError> {
-    let max = state.limits.batch_events;
-    match texts.len() {
+    };
+    match count {
         0 => Err(ApiError::invalid("the batch is empty: send at least one event")),
         count if count > max => {
             Err(ApiError::invalid(format!("the batch has {count} events and may have {max}: send them in several")))
         }
-        _ => texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| submission(text, state.limits.event_size, now).map_err(|error| error.at(index)))
-            .collect(),
+        _ => Ok(Texts::Many(texts)),
     }
+}
+
+/// The first `max` elements of an array, and how many there are in all.
+fn elements(text: &str, max: usize) -> Result<(Vec<&str>, usize), serde_json::Error> {
+    struct Elements(usize);
+    impl<'de> DeserializeSeed<'de> for Elements {
+        type Value = (Vec<&'de str>, usize);
+
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_seq(self)
+        }
+    }
+    impl<'de> Visitor<'de> for Elements {
+        type Value = (Vec<&'de str>, usize);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let (mut elements, mut count) = (Vec::new(), 0);
+            while let Some(element) = sequence.next_element::<&RawValue>()? {
+                count += 1;
+                if count <= self.0 {
+                    elements.push(element.get());
+                }
+            }
+            Ok((elements, count))
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let elements = Elements(max).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(elements)
+}
+
+fn submissions(texts: &[&str], max_size: usize, now: Timestamp) -> Result<Vec<Submission>, ApiError> {
+    let submission = |(index, text)| submission(text, max_size, now).map_err(|error| error.at(index));
+    texts.iter().copied().enumerate().map(submission).collect()
 }
 
 fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission, ApiError> {
