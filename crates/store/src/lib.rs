@@ -35,7 +35,8 @@ impl<T: Engine + Catalogue + History> Store for T {}
 /// The bounds within which a store keeps what it is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most bytes that the store may take up; 0 for no limit of its own.
+    /// Events are refused that would make the store larger than this, in bytes; 0 for no limit of its own. What becomes of the
+    /// events that are there is recorded even so.
     pub max_size: u64,
     /// Events are refused while fewer bytes than this are free on the disk.
     pub min_free_disk: u64,

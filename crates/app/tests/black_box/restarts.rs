@@ -181,6 +181,7 @@ async fn freeze(server: &Server, home: &Home) {
     database.busy_timeout(std::time::Duration::from_millis(200)).unwrap();
     eventually("a frozen server", async || {
         server.signal("STOP");
+        eventually("every thread stopped", async || is_stopped(server.pid()).then_some(())).await;
         let is_free = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).is_ok();
         if !is_free {
             server.signal("CONT");
@@ -188,6 +189,16 @@ async fn freeze(server: &Server, home: &Home) {
         is_free.then_some(())
     })
     .await;
+}
+
+/// Whether every thread of a process has stopped, which it does a little after it was told to.
+fn is_stopped(pid: u32) -> bool {
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.all(|thread| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+        // The state follows the command's name, which is in parentheses.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 /// Waits until a server that is stopping neither accepts events nor says that it is ready.

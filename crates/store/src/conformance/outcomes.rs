@@ -96,7 +96,7 @@ async fn every_kind_of_failure_reads_back(world: World) {
     outcomes[0].attempt.latency_ms = u32::MAX;
     world.here.finish(outcomes.clone(), NOW).await;
     for (record, outcome) in world.deliveries(&ada).await.iter().zip(&outcomes) {
-        assert_eq!(record.attempts, [outcome.attempt.clone()]);
+        assert_eq!(record.attempts, std::slice::from_ref(&outcome.attempt));
     }
 }
 

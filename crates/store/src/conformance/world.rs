@@ -178,6 +178,16 @@ impl World {
         subscriptions
     }
 
+    /// A thousand subscriptions of one account.
+    pub(super) async fn thousand(&self, event: &str) -> Vec<Subscription> {
+        let account = self.account("thousand").await;
+        let mut subscriptions = Vec::new();
+        for number in 0..1_000 {
+            subscriptions.push(self.subscription(&account, event, &format!("https://{number}.example")).await);
+        }
+        subscriptions
+    }
+
     pub(super) async fn set_active(&self, subscription: &Subscription, is_active: bool, now: Timestamp) {
         self.store().set_active(subscription.account, subscription.id, is_active, now).await.unwrap();
     }

@@ -21,9 +21,6 @@ use crate::{
     error::{AcceptError, StoreError},
 };
 
-/// The share of `max_size` that is left for the outcomes of what has been accepted.
-const OUTCOMES_SHARE: u64 = 20;
-
 /// About the bytes that an event takes up beside its payload, and those of a delivery, indexes included.
 const EVENT_SIZE: usize = 256;
 const DELIVERY_SIZE: usize = 128;
@@ -74,8 +71,8 @@ pub(super) fn accept(
     Ok(accepted)
 }
 
-/// Refuses events that would make the file nearly as large as it may be. They must not even be tried: SQLite rolls back a
-/// whole group of writes, the outcomes among them, where one of them meets the end of the file.
+/// Refuses events that would make the file larger than it may be. SQLite's own `max_page_count` would refuse everything from there
+/// on, and so the outcomes of what was accepted, which then could never end.
 fn check_size(connection: &Connection, batch: &Batch, max_size: u64) -> Result<(), StoreError> {
     if max_size == 0 {
         return Ok(());
@@ -84,7 +81,7 @@ fn check_size(connection: &Connection, batch: &Batch, max_size: u64) -> Result<(
         Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(super::rows::natural)?)
     };
     let used = (pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?) * pragma("PRAGMA page_size")?;
-    if used + approximate_size(batch) > max_size - max_size / OUTCOMES_SHARE {
+    if used + approximate_size(batch) > max_size {
         return Err(StoreError::Full(format!("{used} bytes of {max_size} are taken")));
     }
     Ok(())

@@ -34,11 +34,6 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    if limits.max_size > 0 {
-        let page_size: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-        let pages = i64::try_from(limits.max_size).unwrap_or(i64::MAX) / page_size;
-        connection.pragma_update(None, "max_page_count", pages.max(1))?;
-    }
     migrate(&mut connection)?;
     Ok(connection)
 }
