@@ -22,6 +22,7 @@ use hookcast_store::{Limits, ServerLock, SqliteLocation, Store, StoreError, engi
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 
 use crate::{
@@ -140,30 +141,35 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &T
 
     let is_stopping = Arc::new(AtomicBool::new(false));
     let state = ApiState::new(&config, &tokens, &resources, &service, Arc::clone(&is_stopping));
-    started(listener.local_addr()?, &tokens);
-
+    let (grace, connections) = (config.shutdown.grace, config.limits.connections);
+    let (stop, mut stopping) = watch::channel(());
+    let stopped = async move { drop(stopping.changed().await) };
+    let address = listener.local_addr()?;
+    let serving = tokio::spawn(server::run(listener, api::router(state), connections, stopped, grace));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    started(address, &tokens);
+
     let mut is_broken = false;
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = service.broken() => is_broken = true,
-        }
-        is_stopping.store(true, Ordering::Release);
-        tracing::info!("stopping");
-    };
-    let grace = config.shutdown.grace;
-    server::run(listener, api::router(state), config.limits.connections, stop, grace).await;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = service.broken() => is_broken = true,
+    }
+    tracing::info!("stopping");
+    is_stopping.store(true, Ordering::Release);
+    stop.send_replace(());
     let end = async {
-        tokio::select! {
-            result = service.stop(grace) => result,
-            _ = terminate.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
-            _ = interrupt.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
-        }
+        // Requests and deliveries have the same grace. Events that come meanwhile are stored, and wait for the next start.
+        let _ = tokio::join!(serving, service.drain(grace));
+        service.stop().await
     };
-    end.await.context("the server did not end well; nothing is lost, and deliveries may be repeated")?;
+    let result = tokio::select! {
+        result = end => result,
+        _ = terminate.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
+        _ = interrupt.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
+    };
+    result.context("the server did not end well; nothing is lost, and deliveries may be repeated")?;
     anyhow::ensure!(!is_broken, "a part of the server ended unexpectedly; see the log");
     tracing::info!("stopped");
     Ok(())

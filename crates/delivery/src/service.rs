@@ -147,13 +147,18 @@ impl Service {
         }
     }
 
-    /// Stops fetching, lets what is in flight end within `grace`, records it, and gives back the rest.
+    /// Stops fetching, gives back what has not been started, and lets what is in flight end within `grace`. Events are accepted
+    /// still, and wait in the store.
+    pub async fn drain(&mut self, grace: Duration) {
+        self.background.shutdown().await;
+        self.dispatcher.drain(grace).await;
+    }
+
+    /// Records what is left to record and ends the lease.
     ///
     /// # Errors
     /// The store failed; what this process held is free when its lease has run out.
-    pub async fn stop(mut self, grace: Duration) -> Result<(), StoreError> {
-        self.background.shutdown().await;
-        self.dispatcher.drain(grace).await;
+    pub async fn stop(mut self) -> Result<(), StoreError> {
         drop(self.acceptor);
         // One that broke has ended already.
         if !self.recorder.is_finished() && tokio::time::timeout(LAST_WRITE, &mut self.recorder).await.is_err() {
@@ -176,13 +181,16 @@ pub async fn run_pass(
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
 ) -> Result<pass::Summary, StoreError> {
     let lease = resources.lease(Role::Pass, settings.lease).await?;
-    let parts = Arc::new(resources.parts(&settings, &lease).await?);
-    let rules = pass::Rules { deactivation: settings.deactivation, in_flight: settings.in_flight };
     let mut keeper = JoinSet::new();
     let kept = Arc::clone(&lease);
     keeper.spawn(async move { kept.keep().await });
-    let result = pass::run(parts, rules, which, only, progress).await;
+    let rules = pass::Rules { deactivation: settings.deactivation, in_flight: settings.in_flight };
+    let result = async {
+        let parts = Arc::new(resources.parts(&settings, &lease).await?);
+        pass::run(parts, rules, which, only, progress).await
+    };
+    let result = result.await;
     keeper.shutdown().await;
-    lease.end().await?;
-    result
+    let ended = lease.end().await;
+    result.and_then(|summary| ended.map(|()| summary))
 }

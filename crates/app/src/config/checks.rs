@@ -17,9 +17,7 @@ struct Check {
 
 const CHECKS: &[Check] = &[
     Check { keys: &["delivery.timeout", "delivery.lease"], broken: lease_covers_timeout },
-    Check { keys: &["delivery.connect_timeout", "delivery.timeout"], broken: connecting_is_a_part },
     Check { keys: &["retention.age", "delivery.retry_schedule", "delivery.retry_jitter"], broken: retries_end_in_time },
-    Check { keys: &["limits.event_size", "limits.request_size"], broken: event_fits_request },
     Check { keys: &["limits.request_size", "limits.buffered"], broken: request_fits_buffer },
 ];
 
@@ -56,18 +54,6 @@ fn lease_covers_timeout(config: &Config) -> Option<String> {
     })
 }
 
-fn connecting_is_a_part(config: &Config) -> Option<String> {
-    let (connecting, whole) = (config.delivery.connect_timeout, config.delivery.timeout);
-    (connecting > whole).then(|| {
-        format!(
-            "delivery.connect_timeout must be at most delivery.timeout: set delivery.connect_timeout to at most `{}` \
-             or delivery.timeout to at least `{}`",
-            show_duration(whole),
-            show_duration(connecting),
-        )
-    })
-}
-
 fn retries_end_in_time(config: &Config) -> Option<String> {
     let longest = config.delivery.retry.longest();
     (config.retention.age <= longest).then(|| {
@@ -77,10 +63,6 @@ fn retries_end_in_time(config: &Config) -> Option<String> {
             show_duration(rounded_up(longest)),
         )
     })
-}
-
-fn event_fits_request(config: &Config) -> Option<String> {
-    fits("limits.event_size", config.limits.event_size, "limits.request_size", config.limits.request_size)
 }
 
 fn request_fits_buffer(config: &Config) -> Option<String> {

@@ -40,7 +40,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The store.
     pub database: Database,
-    /// Who may register subscriptions.
+    /// Who may register accounts.
     pub registration: Registration,
     /// Who may trigger events.
     pub trigger: Trigger,
@@ -71,16 +71,16 @@ pub struct Database {
     pub min_free_disk: u64,
 }
 
-/// Whether anyone may register a subscription.
+/// Whether anyone may register an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistrationMode {
-    /// Only who has a token.
+    /// Only who has the registration token.
     Closed,
     /// Anyone.
     Open,
 }
 
-/// Who may register subscriptions.
+/// Who may register accounts.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Whether it takes a token.
@@ -101,7 +101,7 @@ pub struct Trigger {
 pub struct Limits {
     /// The largest event, in bytes.
     pub event_size: usize,
-    /// The largest request body, in bytes; at least `event_size`.
+    /// The largest request body, in bytes.
     pub request_size: usize,
     /// The most events in one request.
     pub batch_events: usize,
@@ -116,7 +116,7 @@ pub struct Limits {
 pub struct Delivery {
     /// The longest that a whole attempt may take; at most two thirds of `lease`.
     pub timeout: Duration,
-    /// The longest that connecting may take; at most `timeout`.
+    /// The longest that connecting may take. `timeout` is over it as over everything.
     pub connect_timeout: Duration,
     /// How long a process owns its deliveries without a sign of life. It is renewed every third of this.
     pub lease: Duration,

@@ -98,7 +98,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "registration.mode",
         default: "closed",
-        doc: "Who may register subscriptions: only who has a token, or anyone.",
+        doc: "Who may register accounts: only who has the registration token, or anyone.",
         allowed: "`closed` or `open`",
         show: plain,
         set: |config, raw| {
@@ -109,7 +109,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "registration.token",
         default: "",
-        doc: "The bearer token for registering subscriptions.",
+        doc: "The bearer token for registering accounts.",
         allowed: "1 to 512 visible ASCII characters without spaces, or empty for none",
         show: masked,
         set: |config, raw| put(&mut config.registration.token, raw.optional(token)),
@@ -133,7 +133,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.request_size",
         default: "16MiB",
-        doc: "The largest request body. Not smaller than `limits.event_size`.",
+        doc: "The largest request body.",
         allowed: "a size from `1` to `1GiB`",
         show: plain,
         set: |config, raw| put(&mut config.limits.request_size, raw.one(size(1..=GIB))),
@@ -175,7 +175,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "delivery.connect_timeout",
         default: "5s",
-        doc: "The longest that connecting may take, as a part of the attempt. At most `delivery.timeout`.",
+        doc: "The longest that connecting may take, as a part of the attempt.",
         allowed: "a duration such as `5s`, from `1ms` to `40m`",
         show: plain,
         set: |config, raw| put(&mut config.delivery.connect_timeout, raw.one(duration(MILLISECOND..=HOUR * 2 / 3))),

@@ -396,16 +396,10 @@ fn the_lease_covers_the_timeout() {
 #[test]
 fn parts_fit_into_their_wholes() {
     assert_eq!(
-        Setup::new().set("delivery.connect_timeout", "16s").error(),
-        "delivery.connect_timeout must be at most delivery.timeout: set delivery.connect_timeout to at most `15s` or \
-         delivery.timeout to at least `16s` (delivery.connect_timeout is `16s` from flag --set; \
-         delivery.timeout is `15s` by default)"
-    );
-    assert_eq!(
-        Setup::new().variable("HOOKCAST_LIMITS_EVENT_SIZE", "32MiB").error(),
-        "limits.event_size must be at most limits.request_size: set limits.event_size to at most `16MiB` or \
-         limits.request_size to at least `32MiB` (limits.event_size is `32MiB` from environment variable \
-         HOOKCAST_LIMITS_EVENT_SIZE; limits.request_size is `16MiB` by default)"
+        Setup::new().variable("HOOKCAST_LIMITS_REQUEST_SIZE", "512MiB").error(),
+        "limits.request_size must be at most limits.buffered: set limits.request_size to at most `256MiB` or \
+         limits.buffered to at least `512MiB` (limits.request_size is `512MiB` from environment variable \
+         HOOKCAST_LIMITS_REQUEST_SIZE; limits.buffered is `256MiB` by default)"
     );
     assert!(Setup::new().set("limits.buffered", "8MiB").error().starts_with("limits.request_size must be at most"));
 }

@@ -213,9 +213,7 @@ fn settings_that_do_not_fit_together_are_refused() {
              delivery.lease to at least `31500ms` (delivery.timeout is `21s` from flag --set; delivery.lease is `30s` from \
              environment variable HOOKCAST_DELIVERY_LEASE)",
         ),
-        ("delivery.connect_timeout=16s", "delivery.connect_timeout must be at most delivery.timeout"),
         ("delivery.retry_schedule=30d,30d,30d", "retention.age must be longer than the retries of a delivery take"),
-        ("limits.event_size=17MiB", "limits.event_size must be at most limits.request_size"),
         ("limits.buffered=15MiB", "limits.request_size must be at most limits.buffered"),
     ] {
         for command in ["check-config", "serve"] {

@@ -130,10 +130,7 @@ async fn every_delivery_can_be_answered_with_one_status() {
 
 #[tokio::test]
 async fn a_delayed_answer_comes_too_late_for_the_server() {
-    let home = Home::new()
-        .set("HOOKCAST_DELIVERY_TIMEOUT", "500ms")
-        .set("HOOKCAST_DELIVERY_CONNECT_TIMEOUT", "500ms")
-        .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
+    let home = Home::new().set("HOOKCAST_DELIVERY_TIMEOUT", "500ms").set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
     let server = home.serve();
     let place = loopback_address();
     subscribe(&server.http.account("ada").await, place).await;

@@ -186,7 +186,6 @@ async fn a_server_takes_over_from_a_pass_that_was_killed() {
     receiver.next_replies([500_u16]);
     let home = Home::new()
         .set("HOOKCAST_DELIVERY_LEASE", "3s")
-        .set("HOOKCAST_DELIVERY_CONNECT_TIMEOUT", "2s")
         .set("HOOKCAST_DELIVERY_TIMEOUT", "2s")
         .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h,1h");
     let server = home.serve();

@@ -145,7 +145,6 @@ async fn a_server_that_was_frozen_beyond_its_lease_does_not_undo_what_others_did
     receiver.next_replies([500_u16]);
     let home = Home::new()
         .set("HOOKCAST_DELIVERY_LEASE", "3s")
-        .set("HOOKCAST_DELIVERY_CONNECT_TIMEOUT", "2s")
         .set("HOOKCAST_DELIVERY_TIMEOUT", "2s")
         .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h");
     let server = home.serve();
