@@ -45,10 +45,6 @@ impl Http {
     pub fn patch(&self, path: &str) -> Call {
         self.request(Method::PATCH, path)
     }
-
-    pub fn delete(&self, path: &str) -> Call {
-        self.request(Method::DELETE, path)
-    }
 }
 
 /// A request in the making.
