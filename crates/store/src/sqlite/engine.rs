@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::DeactivationPolicy};
 
-use super::{SqliteStore, accept, work};
+use super::{SqliteStore, accept, outcomes::Outcomes, work};
 use crate::{
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Outcome, Role},
     error::{AcceptError, StoreError},
@@ -59,8 +59,10 @@ impl Engine for SqliteStore {
         now: Timestamp,
     ) -> Result<Finished, StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write_relaxed(move |transaction| work::finish(transaction, holder, &outcomes, policy, now, max_waiting))
-            .await
+        self.write_relaxed(move |transaction| {
+            Outcomes::new(transaction, holder, policy, now, max_waiting).record(&outcomes)
+        })
+        .await
     }
 
     async fn release(

@@ -2,7 +2,7 @@
 //!
 //! - [`writer`]: the thread, its queue, group commit.
 //! - [`readers`]: connections for what only reads.
-//! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`], [`work`] and [`lanes`] do the engine's work.
+//! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`], [`work`], [`outcomes`] and [`lanes`] do the engine's work.
 //! - [`schema`]: connections, pragmas, migrations. [`location`]: the URL and the lock of the only server.
 
 mod accept;
@@ -11,6 +11,7 @@ mod engine;
 mod history;
 mod lanes;
 mod location;
+mod outcomes;
 mod readers;
 mod rows;
 mod schema;

@@ -1,24 +1,21 @@
-//! Leases, claims and outcomes.
+//! Leases and claims.
 
 use std::sync::Arc;
 
 use hookcast_core::{
     clock::Timestamp,
-    delivery::{AttemptResult, DeliveryState, Next},
+    delivery::DeliveryState,
     id::{DeliveryId, SubscriptionId},
-    policy::DeactivationPolicy,
-    subscription::Health,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::Value};
 
 use super::{
-    catalogue::deactivate,
     lanes,
     rows::{self, Keys, SubscriptionKey, integer, natural, small, state_code},
 };
 use crate::{
     catalogue::CatalogueVersion,
-    engine::{Claim, Claimed, Due, DueQuery, Finished, Incarnation, Outcome, Pass, Role, Which},
+    engine::{Claim, Claimed, Due, DueQuery, Incarnation, Pass, Role, Which},
     error::StoreError,
 };
 
@@ -265,109 +262,4 @@ fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize) -> (String, Vec<Va
     }
     and(" ORDER BY d.position LIMIT ?", limit_value(limit));
     (sql, parameters)
-}
-
-pub(super) fn finish(
-    transaction: &Transaction<'_>,
-    holder: Incarnation,
-    outcomes: &[Outcome],
-    policy: DeactivationPolicy,
-    now: Timestamp,
-    max_waiting: u64,
-) -> Result<Finished, StoreError> {
-    let mut finished = Finished::default();
-    let mut keys = Keys::default();
-    for outcome in outcomes {
-        let lane = keys.of(transaction, outcome.subscription)?;
-        let (Some(lane), true) = (lane, is_held(transaction, outcome.delivery, holder)?) else {
-            finished.ignored += 1;
-            continue;
-        };
-        insert_attempt(transaction, outcome)?;
-        settle(transaction, outcome, lane, max_waiting)?;
-        if !update_health(transaction, outcome, lane, policy, now)? {
-            finished.deactivated.push(outcome.subscription);
-        }
-    }
-    Ok(finished)
-}
-
-fn insert_attempt(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreError> {
-    let attempt = &outcome.attempt;
-    let (status, failure, detail) = match &attempt.result {
-        AttemptResult::Answered(answer) => (Some(answer.status), None, &answer.excerpt),
-        AttemptResult::Unanswered { failure, detail } => (None, Some(failure.as_str()), detail),
-    };
-    transaction.prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute((
-        integer(outcome.delivery.position()),
-        attempt.number,
-        attempt.time.as_millis(),
-        attempt.latency_ms,
-        status,
-        failure,
-        detail,
-    ))?;
-    Ok(())
-}
-
-/// Gives the delivery its new state. One that would be tried again for a deleted subscription is cancelled.
-fn settle(
-    transaction: &Transaction<'_>,
-    outcome: &Outcome,
-    lane: SubscriptionKey,
-    max_waiting: u64,
-) -> Result<(), StoreError> {
-    let (state, due) = match outcome.verdict.next {
-        Next::Delivered => (DeliveryState::Delivered, None),
-        Next::Failed => (DeliveryState::Failed, None),
-        Next::RetryAt(_) if is_deleted(transaction, lane)? => (DeliveryState::Cancelled, None),
-        Next::RetryAt(time) => (DeliveryState::Waiting, Some(time.as_millis())),
-    };
-    transaction
-        .prepare_cached("UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, holder = NULL WHERE position = ?")?
-        .execute((state_code(state), outcome.attempt.number, due, integer(outcome.delivery.position())))?;
-    match due {
-        Some(due) => lanes::add_waiting(transaction, lane, 1, due, max_waiting),
-        None => Ok(()),
-    }
-}
-
-fn is_deleted(connection: &Connection, lane: SubscriptionKey) -> Result<bool, StoreError> {
-    Ok(connection
-        .prepare_cached("SELECT deleted_at IS NOT NULL FROM subscriptions WHERE key = ?")?
-        .query_row([lane], |row| row.get(0))?)
-}
-
-/// Keeps the subscription's record of failures; answers whether it stays as active as it was.
-fn update_health(
-    transaction: &Transaction<'_>,
-    outcome: &Outcome,
-    lane: SubscriptionKey,
-    policy: DeactivationPolicy,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    if outcome.verdict.next == Next::Delivered {
-        transaction
-            .prepare_cached(
-                "UPDATE subscriptions SET failure_count = 0, failing_since = NULL WHERE key = ? AND failure_count > 0",
-            )?
-            .execute([lane])?;
-        return Ok(true);
-    }
-    let (before, is_active) = transaction
-        .prepare_cached("SELECT failure_count, failing_since, is_active FROM subscriptions WHERE key = ?")?
-        .query_row([lane], |row| {
-            let failing_since = row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis);
-            Ok((Health { failure_count: row.get(0)?, failing_since }, row.get::<_, bool>(2)?))
-        })?;
-    // Failures are counted as of their own time: a retry queue that is drained late must not look like a long outage.
-    let health = before.after_failure(outcome.attempt.time);
-    transaction
-        .prepare_cached("UPDATE subscriptions SET failure_count = ?, failing_since = ? WHERE key = ?")?
-        .execute((health.failure_count, health.failing_since.map(Timestamp::as_millis), lane))?;
-    if is_active && (outcome.verdict.gone || health.is_beyond(policy, now)) {
-        deactivate(transaction, lane)?;
-        return Ok(false);
-    }
-    Ok(true)
 }
