@@ -138,9 +138,11 @@ async fn what_is_reserved_is_finished_without_a_claim(world: World) {
 
 async fn an_event_of_an_earlier_time_is_due_since_then(world: World) {
     let ada = world.subscriber("x").await;
-    world.batch().event("x").made(NOW).to([&ada]).at(at(2)).accept().await;
-    assert_eq!(world.deliveries(&ada).await[0].due_at, Some(NOW));
-    assert_eq!(world.due(at(2)).await.subscriptions, [ada.id]);
+    let batch = world.batch().event("x").made(at(1)).to([&ada]).event("x").made(NOW).to([&ada]);
+    batch.at(at(2)).accept().await;
+    let due: Vec<_> = world.deliveries(&ada).await.iter().map(|record| record.due_at).collect();
+    assert_eq!(due, [Some(at(1)), Some(NOW)]);
+    assert_eq!(world.due(NOW).await.subscriptions, [ada.id]);
 }
 
 async fn what_inactive_recipients_get_waits(world: World) {
