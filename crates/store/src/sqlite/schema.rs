@@ -1,8 +1,12 @@
 //! Connections as the store wants them, and the tables' versions.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::location::make_folder;
 use crate::{Limits, error::StoreError};
@@ -16,6 +20,9 @@ const STATEMENTS: usize = 96;
 /// Bytes of the database that a connection caches.
 const CACHE_KIB: i64 = 16 * 1024;
 
+/// The pause before a busy file is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
 /// Opens the connection that writes, and brings the file to the newest version.
 pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection, StoreError> {
     make_folder(path)?;
@@ -25,7 +32,7 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Has an effect only before the first table is made.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode = switch_to_wal(&connection, limits.busy_timeout)?;
     if mode != "wal" {
         return Err(StoreError::Unavailable(format!("{}: no write-ahead log here, but `{mode}`", path.display())));
     }
@@ -36,6 +43,22 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Switches to the write-ahead log and answers the mode that the file has then. Where two processes do so at once, SQLite
+/// tells one that the file is busy without the wait that `busy_timeout` asks for.
+fn switch_to_wal(connection: &Connection, busy_timeout: Duration) -> Result<String, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < busy_timeout =>
+            {
+                thread::sleep(BUSY_PAUSE);
+            }
+            answered => return Ok(answered?),
+        }
+    }
 }
 
 /// Opens a connection that reads.
