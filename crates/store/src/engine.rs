@@ -115,7 +115,8 @@ pub struct DueQuery {
 pub struct Due {
     /// Active subscriptions with something due, the longest waiting first.
     pub subscriptions: Vec<SubscriptionId>,
-    /// When the next delivery becomes due of all those that are not due yet.
+    /// When the next subscription has something due, of those that have nothing due yet. `None` also where `limit` was reached
+    /// before one was met.
     pub next: Option<Timestamp>,
     /// The catalogue's version.
     pub catalogue: CatalogueVersion,
@@ -238,7 +239,8 @@ pub trait Engine: Send + Sync {
     /// [`StoreError::NotFound`] when the claimer's lease has run out.
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Records outcomes: attempts, states and the subscriptions' health, for those deliveries that `holder` still holds.
+    /// Records outcomes: attempts, states and the subscriptions' health, for those deliveries that `holder` still holds. It does
+    /// until they are given back or rescued, even where its lease has run out meanwhile.
     ///
     /// # Errors
     /// The store failed; no outcome is recorded.
@@ -256,4 +258,7 @@ pub trait Engine: Send + Sync {
     /// The store failed.
     async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp)
     -> Result<(), StoreError>;
+
+    /// Ends the use of the store: what was written is in its place, and nothing more can be asked through this handle.
+    async fn close(&self);
 }

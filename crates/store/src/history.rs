@@ -87,7 +87,7 @@ pub trait History: Send + Sync {
     /// The store failed.
     async fn purge(&self, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError>;
 
-    /// Whether the store answers and takes writes.
+    /// Whether the store answers, takes writes, and has room for events.
     ///
     /// # Errors
     /// Why it does not.

@@ -13,8 +13,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNetworks(Vec<IpNet>);
 
-const SAME_HOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-
 impl AllowedNetworks {
     /// Exceptions for these networks; none at all if the list is empty.
     #[must_use]
@@ -23,12 +21,9 @@ impl AllowedNetworks {
     }
 
     /// Whether one of the networks has this address. An IPv4-mapped address is not taken for its IPv4 address here.
-    ///
-    /// `127.0.0.1` and `::1` stand for each other: both are this host, and `localhost` often names both.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let has = |address: IpAddr| self.0.iter().any(|network| network.contains(&address));
-        has(address) || SAME_HOST.contains(&address) && SAME_HOST.into_iter().any(has)
+        self.0.iter().any(|network| network.contains(&address))
     }
 
     /// Whether there is no exception.
@@ -118,15 +113,25 @@ pub fn check_address(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), S
     }
 }
 
-/// Judges all addresses that a name resolved to: a single bad one refuses the name, because which of them is dialled
-/// is not the sender's to say. No address at all passes, as there is nothing to dial.
+/// Judges all addresses that a name resolved to, and answers those that may be dialled: a single bad one refuses the name,
+/// because which of them is dialled is not the sender's to say. No address at all passes, as there is nothing to dial.
+///
+/// `localhost` often names both `127.0.0.1` and `::1`. Where only one of them is allowed the other is left out.
 ///
 /// # Errors
 ///
 /// The first address that [`check_address`] refuses.
-pub fn check_resolved(addresses: &[IpAddr], allowed: &AllowedNetworks) -> Result<(), SpecialAddress> {
-    addresses.iter().try_for_each(|address| check_address(*address, allowed))
+pub fn check_resolved(addresses: &[IpAddr], allowed: &AllowedNetworks) -> Result<Vec<IpAddr>, SpecialAddress> {
+    let is_allowed_localhost = |address: &IpAddr| LOCALHOST.contains(address) && allowed.contains(*address);
+    let names_localhost = addresses.iter().any(is_allowed_localhost);
+    addresses
+        .iter()
+        .filter(|address| !(names_localhost && LOCALHOST.contains(address) && !is_allowed_localhost(address)))
+        .map(|address| check_address(*address, allowed).map(|()| *address))
+        .collect()
 }
+
+const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// The IPv4 address that packets to this address end up at.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
@@ -326,13 +331,23 @@ mod tests {
     fn one_bad_address_refuses_a_name() {
         let [good, bad] = ["8.8.8.8", "10.0.0.1"].map(|address| address.parse().unwrap());
         let none = AllowedNetworks::default();
-        assert_eq!(check_resolved(&[], &none), Ok(()));
-        assert_eq!(check_resolved(&[good, good], &none), Ok(()));
+        assert_eq!(check_resolved(&[], &none), Ok(vec![]));
+        assert_eq!(check_resolved(&[good, good], &none), Ok(vec![good, good]));
         let refusal = SpecialAddress { address: bad, kind: AddressKind::Private };
         assert_eq!(check_resolved(&[good, bad], &none), Err(refusal));
         assert_eq!(check_resolved(&[bad, good], &none), Err(refusal));
-        assert_eq!(check_resolved(&[good, bad], &networks(&["10.0.0.0/8"])), Ok(()));
+        assert_eq!(check_resolved(&[good, bad], &networks(&["10.0.0.0/8"])), Ok(vec![good, bad]));
         assert_eq!(refusal.to_string(), "10.0.0.1 is a private address");
+    }
+
+    #[test]
+    fn of_the_two_addresses_of_localhost_the_allowed_one_suffices() {
+        let allowed = networks(&["127.0.0.0/8"]);
+        let [four, six, other] = ["127.0.0.1", "::1", "10.0.0.1"].map(|address| address.parse().unwrap());
+        assert_eq!(check_resolved(&[six, four], &allowed), Ok(vec![four]));
+        assert!(check_resolved(&[six], &allowed).is_err());
+        assert!(check_resolved(&[four, other], &allowed).is_err());
+        assert!(check_resolved(&[four, six], &AllowedNetworks::default()).is_err());
     }
 
     /// Mostly addresses near the edges of special blocks, where the verdict turns.

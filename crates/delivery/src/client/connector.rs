@@ -130,9 +130,10 @@ impl Service<Uri> for GuardedConnector {
         let _ = DIALLED.try_with(|dialled| dialled.set(true));
         let rules = Arc::clone(&self.0);
         Box::pin(async move {
-            let addresses = resolve(&uri).await?;
+            let mut addresses = resolve(&uri).await?;
             let ips: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
-            check_resolved(&ips, &rules.allowed).map_err(DialError::Refused)?;
+            let may_be_dialled = check_resolved(&ips, &rules.allowed).map_err(DialError::Refused)?;
+            addresses.retain(|address| may_be_dialled.contains(&address.ip()));
             dial(&addresses, rules.connect_timeout).await.map(TokioIo::new)
         })
     }
@@ -162,7 +163,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 pub async fn check_resolves(url: &CallbackUrl, allowed: &AllowedNetworks) -> Result<(), SpecialAddress> {
     let Host::Domain(name) = url.host() else { return Ok(()) };
     match timeout(CHECK_TIMEOUT, lookup_host((name.as_str(), url.port()))).await {
-        Ok(Ok(found)) => check_resolved(&found.map(|address| address.ip()).collect::<Vec<_>>(), allowed),
+        Ok(Ok(found)) => {
+            let found: Vec<_> = found.map(|address| address.ip()).collect();
+            check_resolved(&found, allowed).map(drop)
+        }
         Ok(Err(_)) | Err(_) => Ok(()),
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn accept(
     if !is_alive(transaction, batch.holder, now)? {
         return Err(AcceptError::LeaseLost);
     }
-    check_size(transaction, batch, limits.max_size)?;
+    check_size(transaction, approximate_size(batch), limits.max_size)?;
 
     let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
     let mut intake = Intake::new(transaction, batch)?;
@@ -71,9 +71,9 @@ pub(super) fn accept(
     Ok(accepted)
 }
 
-/// Refuses events that would make the file larger than it may be. SQLite's own `max_page_count` would refuse everything from there
+/// Refuses events that would make the file, by so many bytes more, larger than it may be. SQLite's own `max_page_count` would refuse everything from there
 /// on, and so the outcomes of what was accepted, which then could never end.
-fn check_size(connection: &Connection, batch: &Batch, max_size: u64) -> Result<(), StoreError> {
+pub(super) fn check_size(connection: &Connection, more: u64, max_size: u64) -> Result<(), StoreError> {
     if max_size == 0 {
         return Ok(());
     }
@@ -81,7 +81,7 @@ fn check_size(connection: &Connection, batch: &Batch, max_size: u64) -> Result<(
         Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(super::rows::natural)?)
     };
     let used = (pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?) * pragma("PRAGMA page_size")?;
-    if used + approximate_size(batch) > max_size {
+    if used + more > max_size {
         return Err(StoreError::Full(format!("{used} bytes of {max_size} are taken")));
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! The engine's methods: each one a job for the writer or a reader.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::DeactivationPolicy};
@@ -33,14 +36,21 @@ impl Engine for SqliteStore {
     }
 
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
-        self.check_free_disk()?;
         let limits = self.limits;
-        // A refusal is an answer here and not a failed write, so it travels inside the write's own result.
-        self.write(move |transaction| match accept::accept(transaction, &batch, limits, now) {
-            Err(AcceptError::Store(error)) => Err(error),
-            decided => Ok(decided),
-        })
-        .await?
+        let room = self.check_free_disk();
+        let result = match room {
+            Err(error) => Err(error.into()),
+            // A refusal is an answer here and not a failed write, so it travels inside the write's own result.
+            Ok(()) => self
+                .write(move |transaction| match accept::accept(transaction, &batch, limits, now) {
+                    Err(AcceptError::Store(error)) => Err(error),
+                    decided => Ok(decided),
+                })
+                .await
+                .unwrap_or_else(|error| Err(error.into())),
+        };
+        self.note_room(&result);
+        result
     }
 
     async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
@@ -65,6 +75,12 @@ impl Engine for SqliteStore {
         .await
     }
 
+    async fn close(&self) {
+        // The last connection to go puts the log into the file, so the one that may write goes last.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     async fn release(
         &self,
         holder: Incarnation,
@@ -73,5 +89,23 @@ impl Engine for SqliteStore {
     ) -> Result<(), StoreError> {
         let max_waiting = self.limits.max_waiting;
         self.write_relaxed(move |transaction| work::release(transaction, holder, &deliveries, now, max_waiting)).await
+    }
+}
+
+impl SqliteStore {
+    /// Tells once that the store is full, and once that it has room again, and not for every event.
+    fn note_room(&self, result: &Result<Accepted, AcceptError>) {
+        let is_full = match result {
+            Ok(_) => false,
+            Err(AcceptError::Store(StoreError::Full(_))) => true,
+            Err(_) => return,
+        };
+        if self.is_full.swap(is_full, Ordering::Relaxed) == is_full {
+            return;
+        }
+        match result {
+            Err(error) => tracing::error!(%error, "events are refused until there is room"),
+            Ok(_) => tracing::info!("there is room again, and events are accepted"),
+        }
     }
 }

@@ -9,7 +9,7 @@ use hookcast_core::{
 use rusqlite::{Connection, Row, Transaction};
 
 use super::{
-    SqliteStore, lanes,
+    SqliteStore, accept, lanes,
     rows::{self, SubscriptionKey, integer, natural, small, state_code, state_of},
 };
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// Events that one purge takes away, so that no write waits long behind it.
 const PURGE_EVENTS: i64 = 200;
+
+/// About the bytes that a small event takes up.
+const ROOM_FOR_ONE: u64 = 1024;
 
 /// Pages that one purge gives back to the file system.
 const VACUUM_PAGES: i64 = 500;
@@ -57,8 +60,10 @@ impl History for SqliteStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
+        self.check_free_disk()?;
+        let max_size = self.limits.max_size;
         // A transaction that writes nothing still takes the write lock.
-        self.write_relaxed(|_| Ok(())).await
+        self.write_relaxed(move |transaction| accept::check_size(transaction, ROOM_FOR_ONE, max_size)).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where the file is, and the lock that says a server has it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -74,10 +75,13 @@ impl ServerLock {
     }
 }
 
-/// Makes the folder that a file will be in.
+/// Makes the folder that a file will be in, its owner's alone where it is new.
 pub(super) fn make_folder(file: &Path) -> Result<(), StoreError> {
     match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+        Some(folder) if !folder.as_os_str().is_empty() => DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display()))),
         _ => Ok(()),
     }

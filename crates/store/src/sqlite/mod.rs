@@ -18,7 +18,10 @@ mod schema;
 mod work;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 pub use location::{ServerLock, SqliteLocation};
 use rusqlite::{Connection, Transaction};
@@ -35,6 +38,8 @@ pub(crate) struct SqliteStore {
     readers: Readers,
     limits: Limits,
     path: PathBuf,
+    /// Whether the last events were refused for want of room.
+    is_full: AtomicBool,
 }
 
 impl SqliteStore {
@@ -51,7 +56,7 @@ impl SqliteStore {
             .await
             .map_err(|error| StoreError::Unavailable(error.to_string()))??
         };
-        Ok(Self { writer, readers, limits, path })
+        Ok(Self { writer, readers, limits, path, is_full: AtomicBool::new(false) })
     }
 
     /// Writes so that what it answers is on disk.

@@ -36,13 +36,34 @@ impl Readers {
         tokio::task::spawn_blocking(move || {
             // Goes with the job, which runs to its end even where its caller has left.
             let _permit = permit;
-            let connection = lock(&idle).pop().ok_or_else(|| closed(&"no connection is left"))?;
-            let result = connection.unchecked_transaction().map_err(StoreError::from).and_then(|view| job(&view));
-            lock(&idle).push(connection);
-            result
+            let connection = lock(&idle).pop().ok_or_else(|| closed(&"it is closed"))?;
+            let borrowed = Borrowed { connection: Some(connection), idle: &idle };
+            let Some(connection) = &borrowed.connection else { return Err(closed(&"it is closed")) };
+            let view = connection.unchecked_transaction()?;
+            job(&view)
         })
         .await
         .map_err(|error| closed(&error))?
+    }
+
+    /// Lets what is being read end, and closes the connections.
+    pub(super) async fn close(&self) {
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        if self.permits.acquire_many(all).await.is_ok() {
+            lock(&self.idle).clear();
+        }
+    }
+}
+
+/// A connection that goes back where it came from, even if its job panics.
+struct Borrowed<'a> {
+    connection: Option<Connection>,
+    idle: &'a Mutex<Vec<Connection>>,
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        lock(self.idle).extend(self.connection.take());
     }
 }
 

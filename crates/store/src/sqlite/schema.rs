@@ -1,6 +1,9 @@
 //! Connections as the store wants them, and the tables' versions.
 
 use std::{
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -14,6 +17,9 @@ use crate::{Limits, error::StoreError};
 /// The migrations in order. The file's `user_version` is the number of the last one that it has.
 const MIGRATIONS: [(u32, &str); 1] = [(1, include_str!("migrations/0001_initial.sql"))];
 
+/// Says in the file's header that it is Hookcast's: "Hook".
+const APPLICATION_ID: i32 = 0x486f_6f6b;
+
 /// How many prepared statements a connection keeps: more than there are different ones.
 const STATEMENTS: usize = 96;
 
@@ -26,6 +32,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Opens the connection that writes, and brings the file to the newest version.
 pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection, StoreError> {
     make_folder(path)?;
+    make_file(path)?;
     let mut connection = Connection::open_with_flags(path, flags() | OpenFlags::SQLITE_OPEN_CREATE)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     connection.busy_timeout(limits.busy_timeout)?;
@@ -43,6 +50,16 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Makes the file, for its owner's eyes only: it holds the secrets that sign. What SQLite puts beside it gets the same mode.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Unavailable(format!("{}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Switches to the write-ahead log and answers the mode that the file has then. Where two processes do so at once, SQLite
@@ -86,6 +103,14 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             "its tables are of version {version} and this Hookcast knows {newest} at the most: run a newer Hookcast"
         )));
     }
+    let application: i32 = transaction.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: u32 = transaction.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(StoreError::Corrupt(
+            "it is the database of something else: give Hookcast a file of its own".into(),
+        ));
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     for (_, migration) in MIGRATIONS.iter().filter(|(number, _)| *number > version) {
         transaction.execute_batch(migration)?;
     }
@@ -119,6 +144,32 @@ mod tests {
         open_for_writing(&path, Limits::default()).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = open_for_writing(&path, Limits::default()).unwrap_err();
         assert!(error.to_string().contains("run a newer Hookcast"), "{error}");
+    }
+
+    #[test]
+    fn the_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/hookcast.db");
+        let _connection = open_for_writing(&path, Limits::default()).unwrap();
+        for (name, mode) in [("new", 0o700), ("new/hookcast.db", 0o600), ("new/hookcast.db-wal", 0o600)] {
+            let permissions = std::fs::metadata(folder.path().join(name)).unwrap().permissions();
+            assert_eq!(permissions.mode() & 0o777, mode, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_database_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let error = open_for_writing(&path, Limits::default()).unwrap_err();
+        assert!(error.to_string().contains("something else"), "{error}");
+        let tables: i64 = Connection::open(&path)
+            .unwrap()
+            .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(tables, 1);
     }
 
     #[test]

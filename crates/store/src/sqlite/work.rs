@@ -37,7 +37,8 @@ pub(super) fn join(
 ) -> Result<Incarnation, StoreError> {
     if role == Role::OnlyServer {
         for dead in incarnations(transaction, "SELECT key FROM incarnations WHERE is_server AND ?1 IS NOT NULL", now)? {
-            end(transaction, dead, now, max_waiting)?;
+            let freed = end(transaction, dead, now, max_waiting)?;
+            tracing::warn!("the last server did not end well; took back {freed} deliveries that it was sending");
         }
     }
     transaction

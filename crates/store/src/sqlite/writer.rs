@@ -76,6 +76,8 @@ enum Message {
     Write(Durability, Box<dyn Job>),
     /// Give so many free pages back to the file system; not possible inside a transaction.
     Vacuum(i64),
+    /// Close the connection, after what was queued before.
+    Close(oneshot::Sender<()>),
 }
 
 /// The thread's front door.
@@ -111,6 +113,15 @@ impl Writer {
         self.send(Message::Vacuum(pages))
     }
 
+    /// Closes the connection, after what was queued before. Later writes find the writer stopped.
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.send(Message::Close(reply)).is_ok() {
+            // An error is as good an answer: the thread has ended.
+            let _ = answer.await;
+        }
+    }
+
     fn send(&self, message: Message) -> Result<(), StoreError> {
         self.queue.try_send(message).map_err(|error| match error {
             mpsc::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".into()),
@@ -128,7 +139,7 @@ fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
     let mut group: Vec<Box<dyn Job>> = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut durability = Durability::Relaxed;
-        let mut vacuum = None;
+        let (mut vacuum, mut close) = (None, None);
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
@@ -139,8 +150,9 @@ fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
                     group.push(job);
                 }
                 Message::Vacuum(pages) => vacuum = Some(pages),
+                Message::Close(reply) => close = Some(reply),
             }
-            next = if group.len() < GROUP { inbox.try_recv().ok() } else { None };
+            next = if close.is_none() && group.len() < GROUP { inbox.try_recv().ok() } else { None };
         }
         // A panic in a job is a bug of ours; it must not take everybody's writes with it.
         let committed = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -159,9 +171,13 @@ fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
         {
             tracing::warn!(%error, "free pages could not be given back to the file system");
         }
+        if let Some(reply) = close {
+            // The last one to close a file puts its log into it and removes the log.
+            drop(connection);
+            let _ = reply.send(());
+            return;
+        }
     }
-    // Nobody can ask for more: make durable what relaxed commits have left.
-    let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
 }
 
 /// In WAL mode `NORMAL` leaves out the fsync at a commit; the next one under `FULL` covers what went before.
