@@ -35,7 +35,7 @@ use crate::{
 /// Bytes of bodies that deliveries hold in memory, whatever their number.
 const BODIES_IN_MEMORY: usize = 64 * 1024 * 1024;
 
-/// Opens the store that the settings name.
+/// Opens the store that the settings name, making it where there is none.
 ///
 /// # Errors
 /// The store's own.
@@ -48,6 +48,27 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     };
     let url = config.database.url.expose();
     hookcast_store::connect(url, limits).await.with_context(|| format!("the store at {}", config.database.url))
+}
+
+/// Does some work on a store that is there, and closes it.
+///
+/// # Errors
+/// There is no store, or the work's own.
+pub async fn with_existing_store<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Arc<dyn Store>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let location = SqliteLocation::parse(config.database.url.expose())?;
+    let path = std::path::absolute(location.path())?;
+    anyhow::ensure!(
+        path.exists(),
+        "there is no store at {}: `hookcast serve` or `hookcast migrate` makes one, and --database-url names another",
+        path.display()
+    );
+    let store = open_store(config).await?;
+    let result = work(&store).await;
+    store.close().await;
+    result
 }
 
 /// The networks that callbacks may reach although they are special.
@@ -169,6 +190,7 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &T
         _ = terminate.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
         _ = interrupt.recv() => Err(StoreError::Unavailable("a second signal ended it at once".into())),
     };
+    store.close().await;
     result.context("the server did not end well; nothing is lost, and deliveries may be repeated")?;
     anyhow::ensure!(!is_broken, "a part of the server ended unexpectedly; see the log");
     tracing::info!("stopped");

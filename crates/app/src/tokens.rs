@@ -128,8 +128,8 @@ impl Generated {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         let written = writeln!(
             file,
-            "# Made at the first start, since no tokens were configured. Whoever reads this may register accounts and\n\
-             # trigger events. Delete it for new tokens, or configure your own.\n\
+            "# Made at the first start, for tokens that are not configured; one that is configured is in force instead of the\n\
+             # one here. Whoever reads this may register accounts and trigger events. Delete it for new tokens.\n\
              registration_token = \"{}\"\ntrigger_token = \"{}\"",
             self.registration.expose_secret(),
             self.trigger.expose_secret()

@@ -41,7 +41,8 @@ impl Acceptor {
 
     /// Accepts events, all or none. When it answers, they and all that is needed to deliver them are on disk.
     ///
-    /// Runs to its end even where the caller leaves: what is stored as held by this process must reach its queues.
+    /// Runs to its end even where the caller leaves: what is stored as held by this process must reach its queues. `room` is what
+    /// the caller has reserved for the events' bytes; it is kept until then.
     ///
     /// # Errors
     /// See [`AcceptError`]; nothing is stored then.
@@ -49,11 +50,15 @@ impl Acceptor {
         self: &Arc<Self>,
         submissions: Vec<Submission>,
         idempotency: Option<Idempotency>,
+        room: impl Send + 'static,
     ) -> Result<Accepted, AcceptError> {
         let acceptor = Arc::clone(self);
-        tokio::spawn(async move { acceptor.accept_now(&submissions, idempotency.as_ref()).await })
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        let accept = async move {
+            let result = acceptor.accept_now(&submissions, idempotency.as_ref()).await;
+            drop(room);
+            result
+        };
+        tokio::spawn(accept).await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     async fn accept_now(
@@ -76,7 +81,7 @@ impl Acceptor {
                     reserved.give_back(&self.dispatcher, |_| true);
                     match error {
                         AcceptError::StaleCatalogue => parts.directory.refresh().await?,
-                        AcceptError::LeaseLost => parts.lease.rejoin(holder).await?,
+                        AcceptError::LeaseLost => parts.lease.renew().await?,
                         AcceptError::KeyReused | AcceptError::Store(_) => break,
                     }
                 }

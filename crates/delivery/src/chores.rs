@@ -21,7 +21,12 @@ pub async fn rescue(dispatcher: &Arc<Dispatcher>) {
     let parts = dispatcher.parts();
     loop {
         tokio::time::sleep(RESCUE_EVERY).await;
-        match parts.store.rescue(parts.clock.now()).await {
+        // First its own: after a jump of the clock it would else take over from itself what it is sending.
+        let rescued = match parts.lease.renew().await {
+            Ok(()) => parts.store.rescue(parts.clock.now()).await,
+            Err(error) => Err(error),
+        };
+        match rescued {
             Ok(0) => {}
             Ok(rescued) => {
                 tracing::warn!("took over {rescued} deliveries of a process whose lease has run out");

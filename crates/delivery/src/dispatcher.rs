@@ -24,7 +24,7 @@ use crate::{
     courier::feedback,
     parts::Parts,
     recorder::{Entry, Recorded, Recorder},
-    scheduler::{Bounds, Feedback, Scheduler, Work},
+    scheduler::{Bounds, Ended, Feedback, Scheduler, Work},
 };
 
 /// How often the loop looks even if nothing tells it to.
@@ -148,7 +148,7 @@ impl Dispatcher {
             Err(error) => {
                 self.unreserve(&wanted, &[]);
                 return match error {
-                    StoreError::NotFound => self.parts.lease.rejoin(holder).await.map(|()| true),
+                    StoreError::NotFound => self.parts.lease.renew().await.map(|()| true),
                     error => Err(error),
                 };
             }
@@ -183,31 +183,41 @@ impl Dispatcher {
         let mut next = Some(first);
         while let Some(work) = next {
             let feedback = self.deliver(&work).await;
-            let mut scheduler = self.scheduler();
-            let ended = scheduler.end(&work, feedback);
-            next = scheduler.start_next();
-            // Room that one attempt leaves may be room for more than one: limits grow.
-            while let Some(more) = if next.is_some() { scheduler.start_next() } else { None } {
-                self.start(more);
-            }
-            let is_drained = scheduler.in_flight() == 0;
-            drop(scheduler);
+            let ended;
+            (ended, next) = self.end(&work, feedback);
             if ended.has_room_again {
                 self.wake();
             }
             if let Some(rest) = ended.rest {
                 tokio::spawn(Arc::clone(&self).let_rest(work.subscription, rest));
             }
-            if is_drained {
-                self.drained.notify_waiters();
+            for untried in ended.given_back {
+                self.record(untried.holder, Entry::Untried(untried.delivery)).await;
             }
         }
+    }
+
+    /// Ends an attempt and takes the next delivery. Room that one attempt leaves may be room for more than one, since limits grow:
+    /// others start by themselves.
+    fn end(self: &Arc<Self>, work: &Work, feedback: Feedback) -> (Ended, Option<Work>) {
+        let mut scheduler = self.scheduler();
+        let ended = scheduler.end(work, feedback);
+        let next = scheduler.start_next();
+        if next.is_some() {
+            while let Some(more) = scheduler.start_next() {
+                self.start(more);
+            }
+        }
+        if scheduler.in_flight() == 0 {
+            self.drained.notify_waiters();
+        }
+        (ended, next)
     }
 
     async fn let_rest(self: Arc<Self>, subscription: SubscriptionId, rest: Duration) {
         tokio::time::sleep(rest).await;
         self.scheduler().rested(subscription);
-        self.dispatch([]);
+        self.wake();
     }
 
     /// Tries one delivery and hands in what came of it.

@@ -91,7 +91,11 @@ impl Lease {
         }
     }
 
-    async fn renew(&self) -> Result<(), StoreError> {
+    /// Renews the lease now, or joins anew where somebody has ended it.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn renew(&self) -> Result<(), StoreError> {
         let asked = Instant::now();
         let holder = self.holder();
         match self.store.renew(holder, self.length, self.clock.now()).await {
@@ -108,11 +112,8 @@ impl Lease {
         }
     }
 
-    /// Joins anew after the lease of `lost` has run out.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn rejoin(&self, lost: Incarnation) -> Result<(), StoreError> {
+    /// Joins anew after somebody has ended the lease of `lost`.
+    async fn rejoin(&self, lost: Incarnation) -> Result<(), StoreError> {
         let _alone = self.rejoining.lock().await;
         if self.holder() != lost {
             return Ok(());

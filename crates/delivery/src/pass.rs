@@ -1,6 +1,6 @@
 //! One pass over what is due, for those who would rather run Hookcast from cron than leave it running.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hookcast_core::{
     delivery::Next,
@@ -9,7 +9,7 @@ use hookcast_core::{
 };
 use hookcast_store::{
     StoreError,
-    engine::{Claim, Claimed, Incarnation, Outcome, Pass, Which},
+    engine::{Claim, Claimed, Finished, Incarnation, Outcome, Pass, Which},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -19,6 +19,10 @@ use crate::{directory::Target, parts::Parts};
 const LANES: usize = 64;
 const PAGE: usize = 16;
 const PAGE_BYTES: usize = 1024 * 1024;
+
+/// How often outcomes are tried to be recorded, and the pause between two tries.
+const FINISH_TRIES: u32 = 30;
+const FINISH_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a pass has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,9 +152,11 @@ impl Lane {
         let mut outcomes = Vec::new();
         let mut untried = Vec::new();
         while let Some(done) = attempts.join_next().await {
-            match done.map_err(|error| StoreError::Unavailable(error.to_string()))? {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(delivery) => untried.push(delivery),
+            match done {
+                Ok(Ok(outcome)) => outcomes.push(outcome),
+                Ok(Err(delivery)) => untried.push(delivery),
+                // A bug of ours; it must not take its siblings' outcomes with it. The end of the lease gives the delivery back.
+                Err(error) => tracing::error!(%error, "an attempt broke off"),
             }
         }
         let mut summary = Summary::default();
@@ -163,16 +169,33 @@ impl Lane {
             }
             (self.progress)(outcome);
         }
-        let now = self.parts.clock.now();
-        let finished = self.parts.store.finish(holder, outcomes.into(), self.deactivation, now).await?;
+        let finished = self.finish(holder, outcomes.into()).await?;
         if !untried.is_empty() {
-            self.parts.store.release(holder, untried, now).await?;
+            self.parts.store.release(holder, untried, self.parts.clock.now()).await?;
         }
         if !finished.deactivated.is_empty() {
             summary.deactivated += 1;
             self.parts.directory.refresh().await?;
         }
         Ok(summary)
+    }
+}
+
+impl Lane {
+    /// Records outcomes, again and again while the store is only busy: what is not recorded is sent again.
+    async fn finish(&self, holder: Incarnation, outcomes: Arc<[Outcome]>) -> Result<Finished, StoreError> {
+        let mut tries = 0;
+        loop {
+            let now = self.parts.clock.now();
+            match self.parts.store.finish(holder, Arc::clone(&outcomes), self.deactivation, now).await {
+                Err(StoreError::Unavailable(reason)) if tries < FINISH_TRIES => {
+                    tries += 1;
+                    tracing::warn!(reason, "the store does not take outcomes; trying again");
+                    tokio::time::sleep(FINISH_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 //!
 //! No lane can take everything: one may use as much of what all share as is still left over (the dynamic threshold of Choudhury
 //! and Hahne, IEEE/ACM ToN 6(2), 1998), and the last quarter is for lanes that have nothing yet. A lane whose callback gives no answer is narrowed to half, down to one attempt at a time,
-//! and widened by one with every success. If it still gives none it rests between attempts, longer and longer, so that a dead
-//! callback costs about one attempt a second however much waits for it.
+//! and widened by one with every success. After three attempts in a row without an answer it is *struck*: it gives back what is
+//! queued, makes one attempt at a time, and rests between them, longer and longer. All struck lanes together have at most a
+//! quarter of the attempts in flight, so that however many callbacks hang, the others go on.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -22,7 +23,10 @@ use hookcast_store::engine::Incarnation;
 /// once by another.
 const SLOTS_PER_ATTEMPT: usize = 4;
 
-/// The first rest of a lane; each one after it is twice as long, so many times.
+/// Attempts without an answer in a row that make a lane struck.
+const STRIKES: u32 = 3;
+
+/// The first rest of a struck lane; each one after it is twice as long, so many times.
 const FIRST_REST: Duration = Duration::from_millis(10);
 const LONGER_RESTS: u32 = 7;
 
@@ -76,19 +80,41 @@ struct Lane {
     is_in_turn: bool,
     /// Somebody was turned away: tell when there is room again.
     is_wanted: bool,
-    /// Attempts without an answer in a row since it became as narrow as can be.
+    /// Attempts without an answer in a row.
     strikes: u32,
+    /// While it was struck it was given room for one attempt, which has not ended yet.
+    is_probed: bool,
     is_resting: bool,
 }
 
+impl Lane {
+    fn is_struck(&self) -> bool {
+        self.strikes >= STRIKES
+    }
+
+    /// Deliveries that it may hold.
+    fn slots(&self) -> usize {
+        if self.is_struck() { 1 } else { self.limit * SLOTS_PER_ATTEMPT }
+    }
+
+    /// How much it may have where it has `own`, of `all` that is shared and of which `free` is left. The last quarter is for those
+    /// that have nothing yet and are not struck.
+    fn share(&self, all: usize, free: usize, own: usize) -> usize {
+        let share = free.saturating_sub(all / 4);
+        if own == 0 && !self.is_struck() { share.max(free.min(1)) } else { share }
+    }
+}
+
 /// What follows from the end of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[must_use]
 pub struct Ended {
     /// There is room again where somebody was turned away.
     pub has_room_again: bool,
     /// The lane rests for so long; [`Scheduler::rested`] ends it.
     pub rest: Option<Duration>,
+    /// What was queued in a lane that has become struck.
+    pub given_back: Vec<Work>,
 }
 
 /// Lanes, their queues and what they share.
@@ -99,6 +125,8 @@ pub struct Scheduler {
     /// Lanes with something to start, in the order of their turns.
     turns: VecDeque<SubscriptionId>,
     in_flight: usize,
+    /// Lanes that are probed.
+    probes: usize,
     held: usize,
     bytes: usize,
     is_closed: bool,
@@ -114,6 +142,7 @@ impl Scheduler {
             lanes: HashMap::new(),
             turns: VecDeque::new(),
             in_flight: 0,
+            probes: 0,
             held: 0,
             bytes: 0,
             is_closed: false,
@@ -124,6 +153,7 @@ impl Scheduler {
     /// Reserves room for up to `count` deliveries of a lane with bodies of `bytes` each; answers for how many.
     pub fn reserve(&mut self, subscription: SubscriptionId, count: usize, bytes: usize) -> usize {
         let (slots, free) = (self.slots(), self.free_slots());
+        let has_probes_left = self.has_probes_left();
         let in_flight_per_lane = self.bounds.in_flight_per_lane;
         let lane = self.lanes.entry(subscription).or_insert_with(|| Lane {
             limit: in_flight_per_lane,
@@ -133,10 +163,14 @@ impl Scheduler {
             is_in_turn: false,
             is_wanted: false,
             strikes: 0,
+            is_probed: false,
             is_resting: false,
         });
-        let mut granted = count.min((lane.limit * SLOTS_PER_ATTEMPT).saturating_sub(lane.held));
-        granted = granted.min(match share(slots, free, lane.held) {
+        let mut granted = count.min(lane.slots().saturating_sub(lane.held));
+        if lane.is_struck() && (lane.held > 0 || lane.is_resting || !has_probes_left) {
+            granted = 0;
+        }
+        granted = granted.min(match lane.share(slots, free, lane.held) {
             0 => 0,
             // Each one granted is one less that is left over.
             share => share.saturating_sub(lane.held).div_ceil(2),
@@ -144,6 +178,8 @@ impl Scheduler {
         if self.held > 0 && bytes > 0 {
             granted = granted.min(self.bounds.bytes.saturating_sub(self.bytes) / bytes);
         }
+        lane.is_probed |= lane.is_struck() && granted > 0;
+        self.probes += usize::from(lane.is_probed && granted > 0);
         lane.held += granted;
         lane.is_wanted |= granted < count;
         self.is_wanted |= granted < count;
@@ -159,6 +195,9 @@ impl Scheduler {
         self.bytes = self.bytes.saturating_sub(count * bytes);
         if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.held -= count;
+            if count > 0 && std::mem::take(&mut lane.is_probed) {
+                self.probes -= 1;
+            }
         }
         self.forget_if_idle(subscription);
     }
@@ -190,7 +229,7 @@ impl Scheduler {
             let subscription = self.turns.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&subscription) else { continue };
             lane.is_in_turn = false;
-            let share = share(self.bounds.in_flight, free, lane.in_flight);
+            let share = lane.share(self.bounds.in_flight, free, lane.in_flight);
             let may_start = lane.in_flight < lane.limit.min(share) && !lane.is_resting;
             let started = if may_start { lane.queue.pop_front() } else { None };
             if started.is_some() {
@@ -210,38 +249,49 @@ impl Scheduler {
         self.in_flight -= 1;
         self.held -= 1;
         self.bytes = self.bytes.saturating_sub(work.body.len());
-        let mut has_room_again = false;
-        let mut rest = None;
+        let mut ended = Ended { has_room_again: false, rest: None, given_back: Vec::new() };
         if let Some(lane) = self.lanes.get_mut(&work.subscription) {
             lane.in_flight -= 1;
             lane.held -= 1;
+            if std::mem::take(&mut lane.is_probed) {
+                self.probes -= 1;
+                // Its place may be what another struck lane waits for.
+                ended.has_room_again = true;
+            }
             match feedback {
                 Feedback::Good => {
                     lane.limit = self.bounds.in_flight_per_lane.min(lane.limit + 1);
                     lane.strikes = 0;
                 }
                 Feedback::Neutral => lane.strikes = 0,
-                Feedback::Overloaded if lane.limit > 1 => lane.limit /= 2,
-                Feedback::Overloaded if !lane.is_resting => {
-                    rest = Some(FIRST_REST * 2_u32.pow(lane.strikes.min(LONGER_RESTS)));
-                    lane.strikes += 1;
-                    lane.is_resting = true;
+                Feedback::Overloaded => {
+                    lane.limit = (lane.limit / 2).max(1);
+                    lane.strikes = lane.strikes.saturating_add(1);
                 }
-                Feedback::Overloaded => {}
+            }
+            if lane.is_struck() && !lane.is_resting {
+                lane.limit = 1;
+                lane.is_resting = true;
+                ended.rest = Some(FIRST_REST * 2_u32.pow((lane.strikes - STRIKES).min(LONGER_RESTS)));
+                ended.given_back.extend(lane.queue.drain(..));
+                lane.held -= ended.given_back.len();
+                self.held -= ended.given_back.len();
+                let bytes: usize = ended.given_back.iter().map(|work| work.body.len()).sum();
+                self.bytes = self.bytes.saturating_sub(bytes);
             }
             // Half empty, and not at the first free place: claims are cheaper by the dozen.
-            if lane.is_wanted && lane.held <= lane.limit * SLOTS_PER_ATTEMPT / 2 {
+            if lane.is_wanted && lane.held <= lane.slots() / 2 {
                 lane.is_wanted = false;
-                has_room_again = true;
+                ended.has_room_again = true;
             }
             Self::give_turn(&mut self.turns, work.subscription, lane);
         }
         if self.is_wanted && self.held <= self.slots() / 2 {
             self.is_wanted = false;
-            has_room_again = true;
+            ended.has_room_again = true;
         }
         self.forget_if_idle(work.subscription);
-        Ended { has_room_again, rest }
+        ended
     }
 
     /// Ends a lane's rest.
@@ -254,14 +304,20 @@ impl Scheduler {
     }
 
     /// Lanes that need no more for now: the full ones, and those that were and are not half empty yet.
-    pub fn full_lanes(&mut self) -> Vec<SubscriptionId> {
+    pub fn full_lanes(&mut self) -> HashSet<SubscriptionId> {
         let (all, free) = (self.slots(), self.free_slots());
-        let mut full = Vec::new();
+        let has_probes_left = self.has_probes_left();
+        let mut full = HashSet::new();
         for (subscription, lane) in &mut self.lanes {
-            let slots = lane.limit * SLOTS_PER_ATTEMPT;
-            if lane.held >= slots.min(share(all, free, lane.held)) || lane.is_wanted && lane.held > slots / 2 {
+            let slots = lane.slots();
+            let is_put_off = lane.is_struck() && (lane.is_resting || !has_probes_left);
+            let is_half_empty = lane.held <= slots / 2;
+            if is_put_off
+                || lane.held >= slots.min(lane.share(all, free, lane.held))
+                || lane.is_wanted && !is_half_empty
+            {
                 lane.is_wanted = true;
-                full.push(*subscription);
+                full.insert(*subscription);
             }
         }
         full
@@ -271,7 +327,8 @@ impl Scheduler {
     #[must_use]
     pub fn has_room(&self, subscription: SubscriptionId) -> bool {
         let (slots, free) = (self.slots(), self.free_slots());
-        let has_room = |lane: &Lane| lane.held < (lane.limit * SLOTS_PER_ATTEMPT).min(share(slots, free, lane.held));
+        let has_room =
+            |lane: &Lane| lane.held < lane.slots().min(lane.share(slots, free, lane.held)) && !lane.is_resting;
         self.lanes.get(&subscription).map_or(free > 0, has_room)
     }
 
@@ -299,6 +356,15 @@ impl Scheduler {
         self.bounds.in_flight * SLOTS_PER_ATTEMPT
     }
 
+    /// Attempts that all struck lanes together may have.
+    fn most_probes(&self) -> usize {
+        (self.bounds.in_flight / 4).max(1)
+    }
+
+    fn has_probes_left(&self) -> bool {
+        self.probes < self.most_probes()
+    }
+
     fn free_slots(&self) -> usize {
         if self.is_closed || self.bytes >= self.bounds.bytes { 0 } else { self.slots().saturating_sub(self.held) }
     }
@@ -318,11 +384,6 @@ impl Scheduler {
             self.lanes.remove(&subscription);
         }
     }
-}
-
-/// How much a lane that has `own` may have, of `all` that is shared and of which `free` is left.
-fn share(all: usize, free: usize, own: usize) -> usize {
-    if own == 0 { free.min(1).max(free.saturating_sub(all / 4)) } else { free.saturating_sub(all / 4) }
 }
 
 #[cfg(test)]
@@ -405,35 +466,72 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_lane_is_narrowed_to_one_and_recovers() {
-        let mut scheduler = Scheduler::new(BOUNDS);
-        fill(&mut scheduler, 1, 16);
+    fn a_lane_without_answers_is_narrowed_and_recovers() {
+        let mut scheduler = Scheduler::new(Bounds { in_flight: 64, in_flight_per_lane: 8, bytes: 1_000 });
+        fill(&mut scheduler, 1, 32);
         for _ in 0..2 {
             let work = scheduler.start_next().unwrap();
             assert_eq!(scheduler.end(&work, Feedback::Overloaded).rest, None);
         }
         let started = start_all(&mut scheduler);
-        assert_eq!(started.len(), 1);
+        assert_eq!(started.len(), 2);
         let _ = scheduler.end(&started[0], Feedback::Good);
         assert_eq!(start_all(&mut scheduler).len(), 2);
     }
 
+    /// Lets a lane's attempts end without an answer until it is struck.
+    fn strike(scheduler: &mut Scheduler, lane: u8) -> Ended {
+        fill(scheduler, lane, 8);
+        loop {
+            let work = scheduler.start_next().unwrap();
+            let ended = scheduler.end(&work, Feedback::Overloaded);
+            if ended.rest.is_some() {
+                return ended;
+            }
+            fill(scheduler, lane, 1);
+        }
+    }
+
     #[test]
-    fn a_dead_lane_rests_longer_and_longer_until_it_answers() {
-        let mut scheduler = Scheduler::new(Bounds { in_flight_per_lane: 1, ..BOUNDS });
-        let mut rests = Vec::new();
-        for _ in 0..10 {
-            fill(&mut scheduler, 1, 1);
+    fn a_struck_lane_gives_back_its_queue_and_rests_longer_and_longer_until_it_answers() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        let first = strike(&mut scheduler, 1);
+        assert!(!first.given_back.is_empty());
+        assert_eq!((scheduler.held, scheduler.bytes), (0, 0));
+        let mut rests = vec![first.rest.unwrap().as_millis()];
+        for _ in 0..9 {
+            assert_eq!(fill(&mut scheduler, 1, 5), 0, "it rests");
+            scheduler.rested(subscription(1));
+            assert_eq!(fill(&mut scheduler, 1, 5), 1, "one at a time");
             let work = scheduler.start_next().unwrap();
             rests.push(scheduler.end(&work, Feedback::Overloaded).rest.unwrap().as_millis());
-            fill(&mut scheduler, 1, 1);
-            assert!(scheduler.start_next().is_none());
-            scheduler.rested(subscription(1));
         }
         assert_eq!(rests, [10, 20, 40, 80, 160, 320, 640, 1280, 1280, 1280]);
+        scheduler.rested(subscription(1));
+        fill(&mut scheduler, 1, 1);
         let work = scheduler.start_next().unwrap();
-        assert_eq!(scheduler.end(&work, Feedback::Good).rest, None);
-        assert!(scheduler.start_next().is_some());
+        assert!(scheduler.end(&work, Feedback::Good).rest.is_none());
+        assert!(fill(&mut scheduler, 1, 5) > 1);
+    }
+
+    #[test]
+    fn however_many_lanes_are_struck_they_have_a_quarter_at_the_most() {
+        let mut scheduler = Scheduler::new(BOUNDS);
+        for lane in 1..=50 {
+            let _ = strike(&mut scheduler, lane);
+        }
+        for lane in 1..=50 {
+            scheduler.rested(subscription(lane));
+            fill(&mut scheduler, lane, 1);
+        }
+        let probes = start_all(&mut scheduler);
+        assert_eq!(probes.len(), 2);
+        assert_eq!(fill(&mut scheduler, 60, 3), 3);
+        assert!(!start_all(&mut scheduler).is_empty());
+        // The next one has its turn when one of them ends.
+        let ended = scheduler.end(&probes[0], Feedback::Overloaded);
+        assert!(ended.has_room_again);
+        assert_eq!((1..=50).map(|lane| fill(&mut scheduler, lane, 1)).sum::<usize>(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The engine's side of a store: accepting events, handing out deliveries, taking their outcomes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hookcast_core::{
@@ -107,7 +107,7 @@ pub struct DueQuery {
     /// At most so many subscriptions.
     pub limit: usize,
     /// Leave these out.
-    pub except: Vec<SubscriptionId>,
+    pub except: HashSet<SubscriptionId>,
 }
 
 /// Subscriptions with deliveries that are due.
@@ -206,7 +206,8 @@ pub trait Engine: Send + Sync {
     /// Lengthens a lease to this length from now on.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when the lease has run out and others may hold its deliveries.
+    /// [`StoreError::NotFound`] when the lease has run out and somebody has ended it: others may hold its deliveries. One that has
+    /// run out and that nobody has ended is renewed.
     async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError>;
 
     /// Ends a lease; what its process held is due again.

@@ -55,13 +55,19 @@ pub enum MediaType {
 /// # Errors
 /// 415 for anything else.
 pub fn media_type(headers: &HeaderMap) -> Result<MediaType, ApiError> {
+    let encoding = headers.get(header::CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or_default());
+    if !encoding.eq_ignore_ascii_case("identity") {
+        return Err(ApiError::unsupported("send the body without a `content-encoding`"));
+    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(MediaType::Json) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/json" => Ok(MediaType::Json),
         "application/x-ndjson" | "application/ndjson" => Ok(MediaType::NdJson),
         other if other.starts_with("application/") && other.ends_with("+json") => Ok(MediaType::Json),
-        _ => Err(ApiError::unsupported("send `content-type: application/json`")),
+        _ => Err(ApiError::unsupported(
+            "send `content-type: application/json`; triggers take `application/x-ndjson` too",
+        )),
     }
 }
 

@@ -119,7 +119,8 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound => Self::not_found("there is no such thing"),
             StoreError::Conflict => Self::conflict("it exists already"),
             StoreError::Full(_) => {
-                tracing::error!(%error, "refused");
+                // The store itself tells that it is full: once, and not for every event.
+                tracing::debug!(%error, "refused");
                 Self::unavailable("the store is full: nothing was stored; try again when its operator has made room")
             }
             StoreError::Unavailable(_) => {

@@ -31,7 +31,7 @@ impl<'a> Fields<'a> {
     pub fn parse_text(text: &'a str) -> Result<Self, ApiError> {
         let Members(members) = serde_json::from_str(text).map_err(|error| {
             if serde_json::from_str::<&RawValue>(text).is_ok() {
-                ApiError::invalid(format!("an object with names of valid Unicode is wanted: {error}"))
+                ApiError::invalid(format!("it must be a JSON object, with names of valid Unicode: {error}"))
             } else {
                 ApiError::malformed(format!("the body is not JSON: {error}"))
             }

@@ -62,7 +62,7 @@ async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Resp
         Texts::One(text) => (vec![submission(text, max_size, now)?], false),
         Texts::Many(texts) => (submissions(&texts, max_size, now)?, true),
     };
-    let accepted = state.acceptor.accept(submissions, idempotency).await?;
+    let accepted = state.acceptor.accept(submissions, idempotency, body).await?;
 
     let mut response = match accepted.receipts.as_slice() {
         [receipt] if !is_batch => (StatusCode::ACCEPTED, Json(receipt)).into_response(),

@@ -1,6 +1,6 @@
 //! `hookcast account`: on the store itself, for operators.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use comfy_table::{Table, presets::NOTHING};
 use hookcast_core::{
@@ -9,7 +9,7 @@ use hookcast_core::{
     id::AccountId,
     token::{self, TokenHash},
 };
-use hookcast_store::{PageRequest, StoreError};
+use hookcast_store::{PageRequest, Store, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
@@ -63,7 +63,11 @@ pub enum Command {
 
 pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
     let config = global.start(&[])?;
-    let store = lifecycle::open_store(&config).await?;
+    lifecycle::with_existing_store(&config, async |store| work(store, command).await).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn work(store: &Arc<dyn Store>, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create { user_id, email, json } => {
             check_user_id(&user_id).map_err(|rule| anyhow::anyhow!("USER_ID {rule}"))?;
@@ -117,7 +121,7 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> 
             print_token(&account, &token, json)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn print_token(account: &Account, token: &SecretString, as_json: bool) -> anyhow::Result<()> {

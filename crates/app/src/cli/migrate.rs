@@ -20,7 +20,7 @@ pub struct Args {
 
 pub async fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let config = global.start(&[])?;
-    lifecycle::open_store(&config).await?.check().await?;
+    lifecycle::open_store(&config).await?.close().await;
     let store = config.database.url.to_string();
     if args.json {
         print(serde_json::json!({"store": store, "up_to_date": true}))?;

@@ -102,7 +102,21 @@ impl Global {
 
     /// Reads the settings and begins to log as they say.
     fn start(&self, own: &[(&str, Option<String>, &str)]) -> anyhow::Result<Config> {
-        let loaded = self.load(own)?;
+        Self::log(self.load(own)?)
+    }
+
+    /// The same, but without a word on what goes as it should, unless the settings ask for it: cron sends every word by mail.
+    fn start_quietly(&self, own: &[(&str, Option<String>, &str)]) -> anyhow::Result<Config> {
+        let mut loaded = self.load(own)?;
+        let is_default =
+            |origin: &config::Origin| origin.key == "log.level" && origin.source == config::Source::Default;
+        if loaded.origins.iter().any(is_default) {
+            loaded.config.log.level = tracing::Level::WARN;
+        }
+        Self::log(loaded)
+    }
+
+    fn log(loaded: Loaded) -> anyhow::Result<Config> {
         crate::telemetry::start(loaded.config.log.level, loaded.config.log.format);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");

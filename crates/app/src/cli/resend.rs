@@ -16,12 +16,18 @@ use hookcast_core::{
     id::SubscriptionId,
 };
 use hookcast_delivery::{pass::Summary, service};
-use hookcast_store::engine::{Outcome, Pass};
+use hookcast_store::{
+    Store,
+    engine::{Outcome, Pass},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{Global, PARTIAL, print};
-use crate::{config, lifecycle};
+use crate::{
+    config::{self, Config},
+    lifecycle,
+};
 
 /// Make one pass over the deliveries that are due; meant for cron
 ///
@@ -34,7 +40,7 @@ use crate::{config, lifecycle};
   hookcast resend --all --event relation_added       # what waits for a later time, too
   hookcast resend --failed --since 2h                # once more what has failed for good")]
 pub struct Args {
-    /// Also what waits for a later time
+    /// Also what waits for a later time; every try counts as one of the schedule's
     #[arg(long)]
     all: bool,
     /// Also what has failed, its retries used up
@@ -62,15 +68,20 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
-    let config = global.start(&[])?;
-    let store = lifecycle::open_store(&config).await?;
-    lifecycle::take_over_dead_servers(&config, &store).await?;
-    let resources = lifecycle::resources(&config, store)?;
+    let config = global.start_quietly(&[])?;
+    let summary = lifecycle::with_existing_store(&config, async |store| make_pass(&config, store, &args).await).await?;
+    report(summary, args.json)?;
+    Ok(if summary.attempted == summary.delivered { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+}
+
+async fn make_pass(config: &Config, store: &Arc<dyn Store>, args: &Args) -> anyhow::Result<Summary> {
+    lifecycle::take_over_dead_servers(config, store).await?;
+    let resources = lifecycle::resources(config, Arc::clone(store))?;
     let now = SystemClock.now();
     let pass = Pass {
         due_by: if args.all { None } else { Some(now) },
         failed: args.failed,
-        event: args.event,
+        event: args.event.clone(),
         since: args.since,
         after: None,
     };
@@ -88,11 +99,10 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         let delivered = delivered.fetch_add(success, Ordering::Relaxed) + success;
         shown.set_message(format!("{tried} tried, {delivered} delivered"));
     };
-    let settings = lifecycle::delivery_settings(&config);
+    let settings = lifecycle::delivery_settings(config);
     let summary = service::run_pass(&resources, settings, pass, args.subscription, Arc::new(progress)).await?;
     bar.finish_and_clear();
-    report(summary, args.json)?;
-    Ok(if summary.attempted == summary.delivered { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+    Ok(summary)
 }
 
 /// What became of the deliveries, for people or for programs.

@@ -41,7 +41,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     lifecycle::serve(config, |address, tokens| {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
         if let Some(file) = &tokens.file {
-            tracing::info!("tokens that are not configured are in {}", file.display());
+            tracing::info!("the tokens that are not configured were made by Hookcast and are in {}", file.display());
         }
         if let Some(hints) = hints {
             hints.print(reachable(address), tokens);
@@ -74,6 +74,7 @@ impl Hints {
         } else {
             "\n#    This server does not call this machine; started with HOOKCAST_DELIVERY_ALLOW_NETWORKS=127.0.0.0/8 it does."
         };
+        let program = std::env::current_exe().map_or_else(|_| "hookcast".into(), |path| path.display().to_string());
         let lines = format!(
             r#"
 Hookcast listens on http://{address}. In another terminal:
@@ -85,7 +86,7 @@ curl -s http://{address}/webhooks/account {registration}-H 'content-type: applic
 curl -s http://{address}/webhooks/subscribe -H 'authorization: Bearer ACCESS_TOKEN' -H 'content-type: application/json' -d '{{"event":"relation_added","url":"http://127.0.0.1:8000/"}}'
 
 # 3. Receive: prints and verifies what comes.
-hookcast listen --port 8000 --secret WHSEC_SECRET
+{program} listen --port 8000 --secret WHSEC_SECRET
 
 # 4. Trigger an event.
 curl -s http://{address}/webhooks/trigger {trigger} -H 'content-type: application/json' -d '{{"event":"relation_added","payload":{{"hello":"world"}}}}'

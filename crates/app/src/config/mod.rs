@@ -52,7 +52,7 @@ pub struct Config {
     pub deduplicate: Deduplicate,
     /// How long the past is kept.
     pub retention: Retention,
-    /// What the envelope of an event says when the trigger does not.
+    /// What the envelope of an event says.
     pub envelope: Envelope,
     /// How the service ends.
     pub shutdown: Shutdown,
@@ -145,7 +145,7 @@ pub struct Retention {
     pub age: Duration,
 }
 
-/// What the envelope of an event says when the trigger does not. One line of text each, never empty.
+/// What the envelope of an event says. One line of text each, never empty.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// Who made the event.

@@ -80,7 +80,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "database.max_size",
         default: "0",
-        doc: "How large the store may grow before it accepts no more events. `0` is without a limit.",
+        doc: "How large the store may grow before it accepts no more events. `0` is without a limit. The log beside it may take 64 MiB more.",
         allowed: "a size such as `500MiB` or `10GiB`, at most `1024TiB`",
         show: plain,
         set: |config, raw| {
@@ -294,7 +294,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "envelope.creator",
         default: "hookcast",
-        doc: "Who made an event, when the trigger does not say.",
+        doc: "Who made an event, as its envelope says.",
         allowed: "a line of 1 to 256 characters",
         show: plain,
         set: |config, raw| put(&mut config.envelope.creator, raw.one(line)),
@@ -302,7 +302,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "envelope.source",
         default: "hookcast",
-        doc: "Where an event comes from, when the trigger does not say.",
+        doc: "Where an event comes from, as its envelope says.",
         allowed: "a line of 1 to 256 characters",
         show: plain,
         set: |config, raw| put(&mut config.envelope.source, raw.one(line)),
@@ -310,7 +310,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "envelope.description",
         default: "hookcast events",
-        doc: "What an event is about, when the trigger does not say.",
+        doc: "What an event is about, as its envelope says.",
         allowed: "a line of 1 to 256 characters",
         show: plain,
         set: |config, raw| put(&mut config.envelope.description, raw.one(line)),

@@ -20,7 +20,7 @@ cases![
 ];
 
 async fn due(world: &World, seconds: u64, limit: usize, except: &[SubscriptionId]) -> Due {
-    world.store().due(DueQuery { now: at(seconds), limit, except: except.into() }).await.unwrap()
+    world.store().due(DueQuery { now: at(seconds), limit, except: except.iter().copied().collect() }).await.unwrap()
 }
 
 async fn nothing_is_due_in_an_empty_store(world: World) {

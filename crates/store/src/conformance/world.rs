@@ -1,6 +1,7 @@
 //! The world of a case: a store, and short words for what is done to it and seen in it.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -250,7 +251,7 @@ impl World {
     }
 
     pub(super) async fn due(&self, now: Timestamp) -> Due {
-        self.store().due(DueQuery { now, limit: 1_000, except: Vec::new() }).await.unwrap()
+        self.store().due(DueQuery { now, limit: 1_000, except: HashSet::new() }).await.unwrap()
     }
 }
 

@@ -22,7 +22,7 @@ impl Engine for SqliteStore {
     }
 
     async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
-        self.write_relaxed(move |transaction| work::renew(transaction, holder, now.plus(lease), now)).await
+        self.write_relaxed(move |transaction| work::renew(transaction, holder, now.plus(lease))).await
     }
 
     async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError> {

@@ -65,7 +65,9 @@ where
             (Ok(()), result) => result.unwrap_or_else(unanswered),
             // What it found was as true before the failed commit as after it.
             (Err(_), Some(Err(error))) => Err(error),
-            (Err(error), _) => Err(error),
+            // That is this job's own trouble, or a neighbour's, which says nothing about what this one asked.
+            (Err(StoreError::Full(reason)), _) => Err(StoreError::Full(reason)),
+            (Err(error), _) => Err(StoreError::Unavailable(error.to_string())),
         };
         // Whoever asked may have left.
         let _ = self.reply.send(result);
