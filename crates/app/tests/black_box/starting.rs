@@ -15,12 +15,16 @@ use crate::support::{
     server::Home,
 };
 
+/// The commands that make the store where there is none.
+const MAKERS: [&[&str]; 2] = [&["serve"], &["migrate"]];
+
 /// The commands that open the store.
 const COMMANDS: [&[&str]; 4] = [&["serve"], &["migrate"], &["resend"], &["account", "list"]];
 
 /// Makes sure that no command can use the store, that each says so in one line like this, and that none leaves tokens.
 fn check_refusals(home: &Home, words: &[&str]) {
-    for command in COMMANDS {
+    let is_there = home.database().exists();
+    for command in COMMANDS.iter().filter(|command| is_there || MAKERS.contains(command)) {
         let complaint = home.refusal(command);
         let lines = complaint.lines().filter(|line| line.starts_with("hookcast: ")).count();
         assert!(lines == 1 && words.iter().all(|word| complaint.contains(word)), "{command:?}: {complaint}");
@@ -86,11 +90,38 @@ fn a_store_in_a_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn a_mistyped_path_makes_no_store() {
+    let home = Home::new();
+    for command in [&["resend"][..], &["account", "list"], &["account", "create", "ada"]] {
+        let complaint = home.refusal(command);
+        assert!(complaint.contains("there is no store at /"), "{command:?}: {complaint}");
+    }
+    assert!(!home.path().join("data").exists());
+}
+
+#[test]
+fn a_store_at_rest_is_one_file() {
+    let home = Home::new();
+    let files = || -> Vec<_> {
+        let found = fs::read_dir(home.path().join("data")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut files: Vec<_> = found.map(|name| name.into_string().unwrap()).collect();
+        files.sort();
+        files
+    };
+    assert!(home.serve().stop().success());
+    assert_eq!(files(), ["hookcast.db", "hookcast.db.lock"]);
+    for command in [&["resend"][..], &["account", "create", "ada"], &["migrate"]] {
+        assert!(home.run(command).status.success(), "{command:?}");
+        assert_eq!(files(), ["hookcast.db", "hookcast.db.lock"], "{command:?}");
+    }
+}
+
+#[test]
 fn a_folder_without_permission_is_named() {
     let home = without_tokens();
     fs::create_dir(home.path().join("data")).unwrap();
     fs::set_permissions(home.path().join("data"), fs::Permissions::from_mode(0o555)).unwrap();
-    for command in COMMANDS {
+    for command in MAKERS {
         let complaint = as_somebody(&home, command).refusal();
         assert!(complaint.contains("data/hookcast.db"), "{command:?}: {complaint}");
         let reasons = ["Permission denied", "unable to open database file"];

@@ -39,7 +39,7 @@ async fn trigger(http: &Http, token: &str) -> u16 {
 async fn tokens_that_nobody_configured_are_made_once_and_kept() {
     let home = Home::new().unset("WEBHOOK_REGISTRATION_TOKEN").unset("WEBHOOK_TRIGGER_TOKEN");
     let (mut server, http) = home.serve_with(&[]);
-    server.stderr.with("tokens that are not configured are in data/hookcast.db.tokens.toml");
+    server.stderr.with("tokens that are not configured were made by Hookcast and are in data/hookcast.db.tokens.toml");
     assert_eq!(fs::metadata(file(&home)).unwrap().permissions().mode() & 0o777, 0o600);
     let (registration, trigger_token) = read(&file(&home));
     assert_ne!(registration, trigger_token);
