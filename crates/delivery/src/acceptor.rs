@@ -102,7 +102,10 @@ impl Acceptor {
             let reserved = (0_u32..)
                 .zip(recipients.iter())
                 .filter(|(_, recipient)| recipient.is_active)
-                .filter(|(_, recipient)| scheduler.reserve(recipient.subscription, 1, size) == 1)
+                // Of a large fan-out most go to the store: one look for all of them is enough then.
+                .filter(|(_, recipient)| {
+                    !scheduler.is_full() && scheduler.reserve(recipient.subscription, 1, size) == 1
+                })
                 .map(|(index, _)| index)
                 .collect();
             let event = submission.event.clone();

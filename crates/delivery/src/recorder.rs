@@ -105,7 +105,9 @@ impl RecorderTask {
                 tracing::warn!("{} outcomes came after the lease had run out and do not count", finished.ignored);
             }
             for subscription in &finished.deactivated {
-                tracing::warn!(%subscription, "subscription deactivated after too many failures");
+                let is_gone = |outcome: &&Outcome| outcome.subscription == *subscription && outcome.verdict.gone;
+                let reason = outcomes.iter().find(is_gone).map_or("too many failures", |_| "the callback answered 410");
+                tracing::warn!(%subscription, reason, "subscription deactivated");
             }
             recorded.deactivated = !finished.deactivated.is_empty();
         }

@@ -162,6 +162,7 @@ async fn change(State(state): State<ApiState>, id: query::Segment, request: Requ
 async fn remove(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     state.store.unsubscribe(account.id, query::id(id)?, state.clock.now()).await.map_err(not_found)?;
+    state.refresh_catalogue().await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

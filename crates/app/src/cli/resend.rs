@@ -121,7 +121,7 @@ fn report(summary: Summary, as_json: bool) -> anyhow::Result<()> {
         "{attempted} tried: {delivered} delivered, {retried} wait for another try, {failed} failed for good"
     ))?;
     if deactivated > 0 {
-        print(format_args!("{deactivated} subscriptions were deactivated after too many failures"))?;
+        print(format_args!("{deactivated} subscriptions were deactivated"))?;
     }
     Ok(())
 }
