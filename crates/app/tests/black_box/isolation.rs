@@ -165,3 +165,27 @@ async fn subscribe_to_paths(server: &Server, receiver: &Receiver, count: usize) 
     }
     paths
 }
+
+#[tokio::test]
+async fn more_hanging_callbacks_than_the_pool_is_large_do_not_starve_a_healthy_one() {
+    let hanging = Receiver::start_gated(0).await;
+    let mut healthy = Receiver::start().await;
+    let server = Home::new()
+        .set("HOOKCAST_DELIVERY_MAX_IN_FLIGHT", "8")
+        .set("HOOKCAST_DELIVERY_TIMEOUT", "300ms")
+        .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", &["20ms"; 100].join(","))
+        .serve();
+    let ada = server.http.account("ada").await;
+    for n in 0..40 {
+        ada.subscribe("hang", &format!("{}/{n}", hanging.url)).await;
+    }
+    for n in 0..5 {
+        server.http.trigger("hang", json!(n)).await;
+    }
+    let bob = server.http.account("bob").await;
+    bob.subscribe("go", &healthy.url).await;
+    for n in 0..30 {
+        let receipt = server.http.trigger("go", json!(n)).await;
+        assert_eq!(healthy.next().await.id(), receipt["id"]);
+    }
+}
