@@ -13,6 +13,7 @@ use hookcast_core::{
     clock::{Clock, SystemClock},
     event::Envelope,
     guard::AllowedNetworks,
+    token::TokenHash,
 };
 use hookcast_delivery::{
     client::{Client, ClientSettings},
@@ -155,6 +156,11 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &T
     let _lock = lock(&location).await?;
     let store = open_store(&config).await?;
     let tokens = Tokens::find_or_generate(&config)?;
+    if TokenHash::of(&tokens.registration) == TokenHash::of(&tokens.trigger) {
+        tracing::warn!(
+            "registration.token and trigger.token are the same: whoever may trigger events may register accounts"
+        );
+    }
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let resources = resources(&config, Arc::clone(&store))?;

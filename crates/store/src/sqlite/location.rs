@@ -63,7 +63,9 @@ impl ServerLock {
     /// # Errors
     /// [`StoreError::Conflict`] when another server has it.
     pub fn take(location: &SqliteLocation) -> Result<Self, StoreError> {
-        let path = location.beside(".lock");
+        // By whatever links the file is reached, it has one lock.
+        let target = std::fs::canonicalize(location.path()).unwrap_or_else(|_| location.path().to_owned());
+        let path = SqliteLocation { path: target }.beside(".lock");
         let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
         make_folder(location.path())?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(unavailable)?;
@@ -106,6 +108,10 @@ mod tests {
         let location = SqliteLocation { path: folder.path().join("new/hookcast.db") };
         let lock = ServerLock::take(&location).unwrap();
         assert!(matches!(ServerLock::take(&location), Err(StoreError::Conflict)));
+        std::fs::write(location.path(), "").unwrap();
+        let link = SqliteLocation { path: folder.path().join("link.db") };
+        std::os::unix::fs::symlink(location.path(), link.path()).unwrap();
+        assert!(matches!(ServerLock::take(&link), Err(StoreError::Conflict)));
         drop(lock);
         ServerLock::take(&location).unwrap();
     }
