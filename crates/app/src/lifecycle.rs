@@ -19,7 +19,9 @@ use hookcast_delivery::{
     client::{Client, ClientSettings},
     service::{Resources, Service, Settings},
 };
-use hookcast_store::{Limits, ServerLock, SqliteLocation, Store, StoreError, engine::Role};
+use hookcast_store::{
+    Limits, Location, ServerLock, Settings as StoreSettings, SqliteLocation, Store, StoreError, engine::Role,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -41,14 +43,26 @@ const BODIES_IN_MEMORY: usize = 64 * 1024 * 1024;
 /// # Errors
 /// The store's own.
 pub async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let limits = Limits {
-        max_size: config.database.max_size.unwrap_or(0),
-        min_free_disk: config.database.min_free_disk,
-        max_waiting: config.delivery.max_waiting,
-        ..Limits::default()
+    let database = &config.database;
+    let settings = StoreSettings {
+        limits: Limits {
+            max_size: database.max_size.unwrap_or(0),
+            min_free_disk: database.min_free_disk,
+            max_waiting: config.delivery.max_waiting,
+            ..Limits::default()
+        },
+        connections: database.connections,
+        prepared_statements: database.prepared_statements,
+        require_durable: database.require_durable,
+        ca_file: database.ca_file.clone(),
     };
-    let url = config.database.url.expose();
-    hookcast_store::connect(url, limits).await.with_context(|| format!("the store at {}", config.database.url))
+    hookcast_store::connect(&location(config)?, &settings)
+        .await
+        .with_context(|| format!("the store at {}", config.database.url))
+}
+
+fn location(config: &Config) -> anyhow::Result<Location> {
+    Ok(Location::parse(config.database.url.expose())?)
 }
 
 /// Does some work on a store that is there, and closes it.
@@ -59,13 +73,14 @@ pub async fn with_existing_store<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let location = SqliteLocation::parse(config.database.url.expose())?;
-    let path = std::path::absolute(location.path())?;
-    anyhow::ensure!(
-        path.exists(),
-        "there is no store at {}: `hookcast serve` or `hookcast migrate` makes one, and --database-url names another",
-        path.display()
-    );
+    if let Location::Sqlite(location) = location(config)? {
+        let path = std::path::absolute(location.path())?;
+        anyhow::ensure!(
+            path.exists(),
+            "there is no store at {}: `hookcast serve` or `hookcast migrate` makes one, and --database-url names another",
+            path.display()
+        );
+    }
     let store = open_store(config).await?;
     let result = work(&store).await;
     store.close().await;
@@ -130,12 +145,21 @@ async fn lock(location: &SqliteLocation) -> anyhow::Result<ServerLock> {
     }
 }
 
-/// Makes what dead servers held due again. Where a server lives, nothing happens: what it holds is its own.
+/// What this process is to its store as a server: the only one of an embedded store, which the lock guarantees, or one among others.
+async fn server_role(config: &Config) -> anyhow::Result<(Role, Option<ServerLock>)> {
+    match location(config)? {
+        Location::Sqlite(location) => Ok((Role::OnlyServer, Some(lock(&location).await?))),
+        Location::Postgres(_) | Location::Redis(_) => Ok((Role::Server, None)),
+    }
+}
+
+/// Makes what the dead server of an embedded store held due again. Where a server lives, nothing happens: what it holds is its
+/// own. In a store of many servers leases alone tell the dead from the living.
 ///
 /// # Errors
 /// The store's own.
 pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<()> {
-    let location = SqliteLocation::parse(config.database.url.expose())?;
+    let Location::Sqlite(location) = location(config)? else { return Ok(()) };
     let _lock = match ServerLock::take(&location) {
         Ok(lock) => lock,
         Err(StoreError::Conflict) => return Ok(()),
@@ -152,8 +176,7 @@ pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> 
 /// Whatever keeps it from starting, or from ending well.
 pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &Tokens)) -> anyhow::Result<()> {
     raise_file_limit();
-    let location = SqliteLocation::parse(config.database.url.expose())?;
-    let _lock = lock(&location).await?;
+    let (role, _lock) = server_role(&config).await?;
     let store = open_store(&config).await?;
     let tokens = Tokens::find_or_generate(&config)?;
     if TokenHash::of(&tokens.registration) == TokenHash::of(&tokens.trigger) {
@@ -164,7 +187,7 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &T
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let resources = resources(&config, Arc::clone(&store))?;
-    let mut service = Service::start(&resources, delivery_settings(&config), Role::OnlyServer).await?;
+    let mut service = Service::start(&resources, delivery_settings(&config), role).await?;
 
     let is_stopping = Arc::new(AtomicBool::new(false));
     let state = ApiState::new(&config, &tokens, &resources, &service, Arc::clone(&is_stopping));

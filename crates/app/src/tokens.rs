@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use hookcast_core::token;
-use hookcast_store::SqliteLocation;
+use hookcast_store::Location;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::Config;
@@ -33,10 +33,10 @@ impl Tokens {
     /// are none yet.
     ///
     /// # Errors
-    /// The file cannot be read or written.
+    /// The file cannot be read or written; there is no place for one beside a database server.
     pub fn find_or_generate(config: &Config) -> anyhow::Result<Self> {
-        let path = file(config)?;
         Self::find_with(config, || {
+            let path = file(config)?;
             if let Some(generated) = Generated::read(&path)? {
                 return Ok((generated, path.clone()));
             }
@@ -55,8 +55,8 @@ impl Tokens {
     /// # Errors
     /// There are none yet, or the file cannot be read.
     pub fn find(config: &Config) -> anyhow::Result<Self> {
-        let path = file(config)?;
         Self::find_with(config, || {
+            let path = file(config)?;
             let generated = Generated::read(&path)?.with_context(|| {
                 format!("no tokens are configured and {} is not there: start the server first", path.display())
             })?;
@@ -81,7 +81,15 @@ impl Tokens {
 }
 
 fn file(config: &Config) -> anyhow::Result<PathBuf> {
-    Ok(SqliteLocation::parse(config.database.url.expose())?.beside(SUFFIX))
+    match Location::parse(config.database.url.expose())? {
+        Location::Sqlite(location) => Ok(location.beside(SUFFIX)),
+        // Every node would make its own ones.
+        location => anyhow::bail!(
+            "with a {} store the tokens must be configured, the same for every node: set registration.token and \
+             trigger.token (WEBHOOK_REGISTRATION_TOKEN and WEBHOOK_TRIGGER_TOKEN in the environment)",
+            location.kind()
+        ),
+    }
 }
 
 /// What the file holds.

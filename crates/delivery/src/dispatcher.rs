@@ -110,6 +110,7 @@ impl Dispatcher {
             self.next_look.store(now.plus(pause).as_millis(), Ordering::Release);
             tokio::select! {
                 () = self.wake.notified() => {}
+                () = self.parts.store.wait_for_work() => {}
                 () = tokio::time::sleep(pause) => {}
             }
             // What comes while the loop looks may come after it has looked there, and so wakes it once more.

@@ -234,6 +234,10 @@ pub trait Engine: Send + Sync {
     /// The store failed.
     async fn due(&self, query: DueQuery) -> Result<Due, StoreError>;
 
+    /// Ends when another process may have made work available. Only a hint: it may end without a reason or never, and whoever
+    /// wants work asks for it now and then in any case.
+    async fn wait_for_work(&self);
+
     /// Takes deliveries to send, of active subscriptions only.
     ///
     /// # Errors

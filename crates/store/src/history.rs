@@ -10,6 +10,7 @@ use hookcast_core::{
 
 use crate::{
     error::StoreError,
+    location::StoreKind,
     page::{Page, PageRequest},
 };
 
@@ -60,6 +61,19 @@ pub struct Purged {
     pub more: bool,
 }
 
+/// What an answered [`accept`](crate::engine::Engine::accept) survives in this store, as it is set up now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// Which kind of store it is.
+    pub store: StoreKind,
+    /// The crash and restart of the store itself, and of the machine that it is on.
+    pub survives_restart: bool,
+    /// The loss of that machine for good, another one taking its place.
+    pub survives_failover: bool,
+    /// What its operator should know of it, a sentence each.
+    pub remarks: Vec<String>,
+}
+
 /// Events, deliveries and attempts as people read them.
 #[async_trait]
 pub trait History: Send + Sync {
@@ -80,16 +94,17 @@ pub trait History: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<DeliveryRecord>, StoreError>;
 
-    /// Takes away events accepted before a time, a small batch at a call, and idempotency keys and fingerprints that have
-    /// run out. What a process is sending now is left for later.
+    /// Takes away events accepted before a time, a part of them at a call, and idempotency keys and fingerprints that have
+    /// run out. What a process is sending now is left for later. A store may take events away by the day (UTC) and then leaves
+    /// those of the day in which `before` falls.
     ///
     /// # Errors
     /// The store failed.
     async fn purge(&self, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError>;
 
-    /// Whether the store answers, takes writes, and has room for events.
+    /// Whether the store answers, takes writes, and has room for events; what it promises if so.
     ///
     /// # Errors
     /// Why it does not.
-    async fn check(&self) -> Result<(), StoreError>;
+    async fn check(&self) -> Result<Promise, StoreError>;
 }

@@ -15,15 +15,17 @@ mod conformance;
 pub mod engine;
 mod error;
 pub mod history;
+mod location;
 mod page;
 mod sqlite;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use catalogue::Catalogue;
 pub use engine::Engine;
 pub use error::{AcceptError, StoreError};
 pub use history::History;
+pub use location::{Location, StoreKind};
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use sqlite::{ServerLock, SqliteLocation};
 
@@ -52,11 +54,42 @@ impl Default for Limits {
     }
 }
 
-/// Opens the store that `url` names, creating or migrating it where need be.
+/// How a store is used. What a kind of store has no use for it leaves aside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The bounds within which it keeps what it is given.
+    pub limits: Limits,
+    /// The most connections to a database server.
+    pub connections: usize,
+    /// Whether statements are prepared once for each connection. Not possible where a pooler gives every transaction another one.
+    pub prepared_statements: bool,
+    /// Whether a store is refused that could lose in a crash what it has answered.
+    pub require_durable: bool,
+    /// A PEM file of certificate authorities that are trusted besides the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            connections: 8,
+            prepared_statements: true,
+            require_durable: true,
+            ca_file: None,
+        }
+    }
+}
+
+/// Opens the store at `location`, creating or migrating it where need be.
 ///
 /// # Errors
-/// A URL that names no store, and whatever keeps the store from being opened.
-pub async fn connect(url: &str, limits: Limits) -> Result<Arc<dyn Store>, StoreError> {
-    let location = SqliteLocation::parse(url)?;
-    Ok(Arc::new(sqlite::SqliteStore::open(&location, limits).await?))
+/// Whatever keeps the store from being opened.
+pub async fn connect(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    match location {
+        Location::Sqlite(location) => Ok(Arc::new(sqlite::SqliteStore::open(location, settings.limits).await?)),
+        Location::Postgres(_) | Location::Redis(_) => {
+            Err(StoreError::Misconfigured(format!("there is no store of the kind `{}` yet", location.kind())))
+        }
+    }
 }

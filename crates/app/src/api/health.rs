@@ -25,6 +25,13 @@ async fn ready(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
     if state.is_stopping.load(Ordering::Acquire) {
         return Err(ApiError::unavailable("the server is stopping"));
     }
-    state.store.check().await?;
-    Ok(Json(json!({"status": "ok"})))
+    let promise = state.store.check().await?;
+    Ok(Json(json!({
+        "status": "ok",
+        "store": {
+            "kind": promise.store.as_str(),
+            "accepted_events_survive": {"restart": promise.survives_restart, "failover": promise.survives_failover},
+            "remarks": promise.remarks,
+        },
+    })))
 }

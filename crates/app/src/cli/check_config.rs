@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use hookcast_store::SqliteLocation;
+use hookcast_store::Location;
 
 use super::{Global, complain, print};
 use crate::config;
@@ -34,7 +34,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let loaded = global.load(&[])?;
-    SqliteLocation::parse(loaded.config.database.url.expose()).context("database.url")?;
+    Location::parse(loaded.config.database.url.expose()).context("database.url")?;
     for warning in &loaded.warnings {
         complain(format_args!("warning: {warning}"));
     }

@@ -67,8 +67,16 @@ pub struct Database {
     pub url: DatabaseUrl,
     /// How large it may grow, in bytes; `None` is without a limit.
     pub max_size: Option<u64>,
-    /// How much of its disk must be free for events to be accepted, in bytes.
+    /// How much of its disk must be free for events to be accepted, in bytes. Only for a store on a disk of this machine.
     pub min_free_disk: u64,
+    /// The most connections to a database server.
+    pub connections: usize,
+    /// Whether statements are prepared once for each connection to a database server.
+    pub prepared_statements: bool,
+    /// Whether a store is refused that could lose accepted events in a crash.
+    pub require_durable: bool,
+    /// A PEM file of certificate authorities that are trusted for the database server besides the public ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Whether anyone may register an account.

@@ -50,6 +50,7 @@ fn put<T>(field: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
     value.map(|value| *field = value)
 }
 
+const TRUTH: [(&str, bool); 2] = [("true", true), ("false", false)];
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -72,7 +73,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "database.url",
         default: "sqlite://data/hookcast.db",
-        doc: "The store.",
+        doc: "The store: `sqlite://path`, `postgres://user:password@host/database` or `redis://:password@host/0` \
+              (`rediss://` with TLS).",
         allowed: "the URL of a store such as `sqlite://data/hookcast.db`",
         show: url_masked,
         set: |config, raw| put(&mut config.database.url, raw.one(database_url)),
@@ -90,10 +92,43 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "database.min_free_disk",
         default: "64MiB",
-        doc: "How much of the store's disk must be free for events to be accepted.",
+        doc: "How much of the store's disk must be free for events to be accepted, where that is a disk of this machine.",
         allowed: "a size such as `64MiB`, at most `1TiB`",
         show: plain,
         set: |config, raw| put(&mut config.database.min_free_disk, raw.one(size(0..=TIB))),
+    },
+    Setting {
+        key: "database.connections",
+        default: "8",
+        doc: "The most connections to a database server.",
+        allowed: "an integer from 2 to 1000",
+        show: plain,
+        set: |config, raw| put(&mut config.database.connections, raw.one(integer(2..=1_000))),
+    },
+    Setting {
+        key: "database.prepared_statements",
+        default: "true",
+        doc: "Whether statements are prepared once for each connection to PostgreSQL. `false` for a pooler that gives every \
+              transaction another connection, such as PgBouncer in transaction mode.",
+        allowed: "`true` or `false`",
+        show: plain,
+        set: |config, raw| put(&mut config.database.prepared_statements, raw.one(choice(TRUTH))),
+    },
+    Setting {
+        key: "database.require_durable",
+        default: "true",
+        doc: "Whether a store is refused that, as it is set up, could lose accepted events in a crash.",
+        allowed: "`true` or `false`",
+        show: plain,
+        set: |config, raw| put(&mut config.database.require_durable, raw.one(choice(TRUTH))),
+    },
+    Setting {
+        key: "database.ca_file",
+        default: "",
+        doc: "A PEM file of certificate authorities to trust for the database server besides the public ones.",
+        allowed: "a path, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.database.ca_file, raw.optional(path)),
     },
     Setting {
         key: "registration.mode",
@@ -182,8 +217,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "delivery.lease",
-        default: "30s",
-        doc: "How long the deliveries of a process that died wait until another one takes over.",
+        default: "25s",
+        doc: "How long the deliveries of a process that died wait until another one takes over; up to 5 s more until it looks.",
         allowed: "a duration such as `30s`, from `1s` to `1h`",
         show: plain,
         set: |config, raw| put(&mut config.delivery.lease, raw.one(duration(SECOND..=HOUR))),
@@ -364,7 +399,15 @@ impl Config {
     pub(super) fn blank() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
-            database: Database { url: DatabaseUrl::new(""), max_size: None, min_free_disk: 0 },
+            database: Database {
+                url: DatabaseUrl::new(""),
+                max_size: None,
+                min_free_disk: 0,
+                connections: 0,
+                prepared_statements: false,
+                require_durable: false,
+                ca_file: None,
+            },
             registration: Registration { mode: RegistrationMode::Closed, token: None },
             trigger: Trigger { token: None },
             limits: Limits { event_size: 0, request_size: 0, batch_events: 0, connections: 0, buffered: 0 },

@@ -82,6 +82,10 @@ fn defaults() {
             url: DatabaseUrl::new("sqlite://data/hookcast.db"),
             max_size: None,
             min_free_disk: 64 << 20,
+            connections: 8,
+            prepared_statements: true,
+            require_durable: true,
+            ca_file: None,
         },
         registration: Registration { mode: RegistrationMode::Closed, token: None },
         trigger: Trigger { token: None },
@@ -95,7 +99,7 @@ fn defaults() {
         delivery: Delivery {
             timeout: seconds(15),
             connect_timeout: seconds(5),
-            lease: seconds(30),
+            lease: seconds(25),
             success: SuccessRule::Exactly200,
             retry: RetrySchedule {
                 delays: [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400].map(seconds).into(),
@@ -199,7 +203,7 @@ fn an_empty_value_unsets_what_is_optional_and_is_wrong_elsewhere() {
     let loaded = setup.variable("HOOKCAST_TRIGGER_TOKEN", "").variable("HOOKCAST_DELIVERY_CA_FILE", "").loaded();
     assert!(loaded.config.trigger.token.is_none() && loaded.config.delivery.ca_file.is_none());
     assert_eq!(origin(&loaded, "trigger.token").0, "");
-    let optional = ["registration.token", "trigger.token", "delivery.ca_file"];
+    let optional = ["database.ca_file", "registration.token", "trigger.token", "delivery.ca_file"];
     let lists = ["delivery.retry_schedule", "delivery.allow_networks"];
     for setting in SETTINGS {
         let result = load(Setup::new().variable(&setting.variable(), "").sources);
@@ -377,9 +381,9 @@ fn the_lease_covers_the_timeout() {
     let setup = || Setup::new().file("hookcast.toml", "\ndelivery.timeout = '60s'");
     assert_eq!(
         setup().error(),
-        "delivery.timeout must be at most two thirds of delivery.lease: set delivery.timeout to at most `20s` or \
+        "delivery.timeout must be at most two thirds of delivery.lease: set delivery.timeout to at most `16666ms` or \
          delivery.lease to at least `90s` (delivery.timeout is `60s` from hookcast.toml:2; \
-         delivery.lease is `30s` by default)"
+         delivery.lease is `25s` by default)"
     );
     assert!(setup().set("delivery.lease", "89s").errors()[0].contains("at least `90s`"));
     assert_eq!(setup().set("delivery.lease", "90s").loaded().config.delivery.timeout, seconds(60));
@@ -438,6 +442,10 @@ fn bounds() {
         ("database.url", &["redis://host/0"], &["data/hookcast.db"]),
         ("database.max_size", &["0", "1024TiB"], &["1025TiB", "1GB"]),
         ("database.min_free_disk", &["0", "1TiB"], &["2TiB"]),
+        ("database.connections", &["2", "1000"], &["1", "1001"]),
+        ("database.prepared_statements", &["true", "false"], &["on", "1"]),
+        ("database.require_durable", &["true", "false"], &["on", "1"]),
+        ("database.ca_file", &["", "/etc/ca.pem"], &["a\0b"]),
         ("registration.mode", &["open", "closed"], &["Open", "half"]),
         ("registration.token", &["", "x"], &["two words"]),
         ("trigger.token", &["", "x"], &["two words"]),

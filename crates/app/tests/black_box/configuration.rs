@@ -230,8 +230,8 @@ fn no_complaint_shows_a_secret() {
         (Home::new().set("HOOKCAST_TRIGGER_TOKEN", "hunter2 hunter2"), vec![]),
         (Home::new().set("WEBHOOK_REGISTRATION_TOKEN", "hunter2\u{fc}"), vec![]),
         (Home::new(), vec!["--set", "trigger.token=hunter2 "]),
-        (Home::new(), vec!["--database-url", "postgres://me:hunter2@localhost/hookcast"]),
-        (Home::new(), vec!["--database-url", "postgres://localhost/hookcast?password=hunter2"]),
+        (Home::new(), vec!["--database-url", "mysql://me:hunter2@localhost/hookcast"]),
+        (Home::new(), vec!["--database-url", "mysql://localhost/hookcast?password=hunter2"]),
         (Home::new(), vec!["--database-url", "me:hunter2@localhost"]),
     ] {
         check_hides(&home, &arguments, "hunter2");

@@ -41,7 +41,15 @@ async fn a_server_that_runs_is_live_and_ready() {
     let server = Home::new().serve();
     for path in ["/health/live", "/health/ready", "/health/live/", "/health/ready/"] {
         let answer = server.http.get(path).send().await;
-        assert_eq!((answer.expect(200), answer.header("content-type")), (json!({"status": "ok"}), "application/json"));
+        let said = answer.expect(200);
+        assert_eq!((&said["status"], answer.header("content-type")), (&json!("ok"), "application/json"));
+        if path.starts_with("/health/ready") {
+            let survives = json!({"restart": true, "failover": false});
+            assert_eq!(
+                (&said["store"]["kind"], &said["store"]["accepted_events_survive"]),
+                (&json!("sqlite"), &survives)
+            );
+        }
         // Nobody needs a token for it, and a wrong one does no harm.
         server.http.get(path).bearer("unknown").send().await.expect(200);
     }

@@ -149,8 +149,8 @@ fn as_somebody(home: &Home, arguments: &[&str]) -> Ended {
 
 #[test]
 fn a_store_of_another_kind_is_refused_without_its_password() {
-    let home = without_tokens().set("HOOKCAST_DATABASE_URL", "postgres://me:hunter2@localhost/hookcast");
-    check_refusals(&home, &["the database URL must begin with `sqlite://`", "this one has `postgres`"]);
+    let home = without_tokens().set("HOOKCAST_DATABASE_URL", "mysql://me:hunter2@localhost/hookcast");
+    check_refusals(&home, &["the database URL must begin with `sqlite://`", "this one has `mysql`"]);
     let complaint = home.refusal(&["check-config"]);
     assert!(complaint.contains("database.url") && complaint.contains("`sqlite://`"), "{complaint}");
     for command in COMMANDS {

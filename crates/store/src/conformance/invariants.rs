@@ -15,7 +15,7 @@ use hookcast_core::{
 
 use super::{
     process::{EVERYTHING, Process, Trying, delivered, failed, gone, retried},
-    world::{ALL, LONG, NOW, World, at, pages},
+    world::{ALL, LONG, NOW, World, pages},
 };
 use crate::{
     Limits, StoreError,
@@ -43,13 +43,18 @@ async fn a_story_from_seed_4(world: World) {
 
 const STEPS: u64 = 300;
 const LIMITS: Limits = Limits { max_waiting: 25, max_size: 0, min_free_disk: 0, busy_timeout: Duration::from_secs(10) };
-const POLICY: DeactivationPolicy = DeactivationPolicy { max_failures: 6, after: Duration::from_secs(5) };
+const POLICY: DeactivationPolicy = DeactivationPolicy { max_failures: 6, after: steps(5) };
+
+/// So many steps take so long: a story lasts some days, since a store may take events away by the day.
+const fn steps(count: u64) -> Duration {
+    Duration::from_secs(count * 15 * 60)
+}
 
 /// Three hundred random deeds of two processes, and what must be true between them.
 async fn tell(world: World, seed: u64) {
     let mut story = Story::begin(world, seed).await;
     for step in 0..STEPS {
-        story.now = at(step);
+        story.now = NOW.plus(steps(step));
         let actor = story.dice.index(2);
         match story.dice.below(20) {
             0..6 => story.accept(actor).await,
@@ -190,7 +195,7 @@ impl Story {
         let some = self.some_held(actor);
         let mut outcomes: Vec<Outcome> = Vec::new();
         for trying in &some {
-            let next = self.now.plus(Duration::from_secs(self.dice.below(40)));
+            let next = self.now.plus(steps(self.dice.below(40)));
             outcomes.push(match self.dice.below(30) {
                 0..12 => delivered(*trying, self.now),
                 12..26 => retried(*trying, self.now, next),
@@ -245,7 +250,7 @@ impl Story {
     }
 
     async fn purge(&mut self) {
-        let before = self.now.minus(Duration::from_secs(100));
+        let before = self.now.minus(steps(100));
         let purged = self.actors[0].process.store.purge(before, self.now).await.unwrap();
         let mut gone = Vec::new();
         for event in self.events.keys() {
@@ -261,7 +266,7 @@ impl Story {
 
     /// Delivers all there is to deliver.
     async fn drain(&mut self) {
-        self.now = at(STEPS + 100);
+        self.now = NOW.plus(steps(STEPS + 100));
         for subscription in &self.living {
             self.world.set_active(subscription, true, self.now).await;
         }

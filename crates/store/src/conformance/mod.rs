@@ -5,12 +5,18 @@
 //! handle on the same store.
 //!
 //! To add a store: a function in [`place`], and its line in [`cases!`]. To add a case: an `async fn` and its name in the
-//! file's list; the compiler warns of one that is in no list.
+//! file's list; the compiler warns of one that is in no list. What only one store can do is in a list that names it.
 
 /// Makes a test of every case on every store.
 macro_rules! cases {
     ($($case:ident),+ $(,)?) => {
         cases!(@on sqlite: $($case)+);
+    };
+    (on $store:ident: $($case:ident),+ $(,)?) => {
+        mod alone {
+            use super::*;
+            cases!(@on $store: $($case)+);
+        }
     };
     (@on $store:ident: $($case:ident)+) => {
         mod $store {
@@ -18,7 +24,7 @@ macro_rules! cases {
             $(
                 #[tokio::test]
                 async fn $case() {
-                    super::$case(World::new(place::$store()).await).await;
+                    super::$case(World::new(place::$store().await).await).await;
                 }
             )+
         }

@@ -40,6 +40,11 @@ pub(super) fn at(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
 }
 
+/// So many days after [`NOW`], which begin at midnight where `NOW` is at noon: a store may take events away by the day.
+pub(super) fn day(days: u64) -> Timestamp {
+    NOW.minus(Duration::from_secs(12 * 3_600)).plus(Duration::from_secs(days * 86_400))
+}
+
 /// Everything in one page.
 pub(super) const ALL: PageRequest = PageRequest { limit: 10_000, cursor: None };
 

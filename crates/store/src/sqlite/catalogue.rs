@@ -18,7 +18,7 @@ use super::{
 use crate::{
     catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
     error::StoreError,
-    page::{Page, PageRequest},
+    page::{Cursor, Page, PageRequest},
 };
 
 #[async_trait]
@@ -187,7 +187,7 @@ impl Catalogue for SqliteStore {
 
 /// The parameters of a page in ascending order: the key to begin after, and one row more than is wanted.
 fn after(page: PageRequest) -> (i64, i64) {
-    (page.cursor.map_or(0, |cursor| integer(cursor.0)), i64::from(page.limit) + 1)
+    (page.cursor.map_or(0, Cursor::key), i64::from(page.limit) + 1)
 }
 
 fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscribed, StoreError> {

@@ -57,6 +57,11 @@ impl Engine for SqliteStore {
         self.read(move |connection| work::due(connection, &query)).await
     }
 
+    /// Other processes write here only now and then, and what they write waits for the next look.
+    async fn wait_for_work(&self) {
+        std::future::pending().await
+    }
+
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
         self.write_relaxed(move |transaction| work::claim(transaction, &claim, now)).await
     }

@@ -10,12 +10,13 @@ use rusqlite::{Connection, Row, Transaction};
 
 use super::{
     SqliteStore, accept, lanes,
-    rows::{self, SubscriptionKey, integer, natural, small, state_code, state_of},
+    rows::{self, SubscriptionKey, natural, small, state_code, state_of},
 };
 use crate::{
     error::StoreError,
-    history::{DeliveryRecord, EventRecord, History, Purged},
-    page::{Page, PageRequest},
+    history::{DeliveryRecord, EventRecord, History, Promise, Purged},
+    location::StoreKind,
+    page::{Cursor, Page, PageRequest},
 };
 
 /// Events that one purge takes away, so that no write waits long behind it.
@@ -40,7 +41,7 @@ impl History for SqliteStore {
         page: PageRequest,
     ) -> Result<Page<DeliveryRecord>, StoreError> {
         self.read(move |connection| {
-            let before = page.cursor.map_or(i64::MAX, |cursor| integer(cursor.0));
+            let before = page.cursor.map_or(i64::MAX, Cursor::key);
             let state = state.map(state_code);
             records(
                 connection,
@@ -59,11 +60,12 @@ impl History for SqliteStore {
         Ok(purged)
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Promise, StoreError> {
         self.check_free_disk()?;
         let max_size = self.limits.max_size;
         // A transaction that writes nothing still takes the write lock.
-        self.write_relaxed(move |transaction| accept::check_size(transaction, ROOM_FOR_ONE, max_size)).await
+        self.write_relaxed(move |transaction| accept::check_size(transaction, ROOM_FOR_ONE, max_size)).await?;
+        Ok(Promise { store: StoreKind::Sqlite, survives_restart: true, survives_failover: false, remarks: Vec::new() })
     }
 }
 
@@ -74,7 +76,7 @@ fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<Even
     let row = found.next()?.ok_or(StoreError::NotFound)?;
     let event = rows::event(row, 0)?;
     let (first, total): (i64, i64) = (row.get(5)?, row.get(6)?);
-    let after = page.cursor.map_or(first - 1, |cursor| integer(cursor.0));
+    let after = page.cursor.map_or(first - 1, Cursor::key);
     let deliveries = records(
         connection,
         "d.position > ?1 AND d.position >= ?2 AND d.position < ?3 ORDER BY d.position LIMIT ?4",
