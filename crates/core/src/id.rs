@@ -111,6 +111,14 @@ macro_rules! random_id {
 }
 random_id!(AccountId, SubscriptionId, EventId);
 
+impl EventId {
+    /// The time that it was made with, which is the event's.
+    #[must_use]
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(0))
+    }
+}
+
 const POSITION_BITS: u128 = (1 << 62) - 1;
 
 impl DeliveryId {

@@ -26,3 +26,27 @@ pub(super) async fn sqlite() -> Place {
     let url = format!("sqlite://{}", folder.path().join("hookcast.db").display());
     Place { location: Location::parse(&url).unwrap(), _folder: Some(folder) }
 }
+
+/// A database of its own on the server that the tests are run with.
+pub(super) async fn postgres() -> Place {
+    let server = server("HOOKCAST_TEST_POSTGRES");
+    let (client, connection) = tokio_postgres::connect(&server, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let name = format!("case_{}", uuid::Uuid::from_u128(rand_bits()).simple());
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+    Place { location: Location::parse(&url).unwrap(), _folder: None }
+}
+
+fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} names no server: run the tests with `make test`, or behind `scripts/with-stores`")
+    })
+}
+
+/// Bits that no other place has.
+fn rand_bits() -> u128 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let half = || u128::from(std::collections::hash_map::RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}

@@ -1,0 +1,404 @@
+//! Accounts, tokens, subscriptions.
+
+use async_trait::async_trait;
+use hookcast_core::{
+    account::Account,
+    clock::Timestamp,
+    id::{AccountId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::Subscription,
+    token::TokenHash,
+};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+
+use super::{
+    PostgresStore, Shared, lanes, locks,
+    pool::{Commit, Statement, Transaction, retrying},
+    rows::{self, SubscriptionKey, get, integer, natural, select_status, single, subscription_status, uuid},
+};
+use crate::{
+    catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
+    error::StoreError,
+    page::{Cursor, Page, PageRequest},
+};
+
+/// Rows that are changed in one transaction where there may be very many.
+const CHUNK: i64 = 10_000;
+
+const CREATE_ACCOUNT: Statement = Statement {
+    sql: "INSERT INTO hookcast.accounts (id, user_id, user_email, token_hash, created_at) VALUES ($1, $2, $3, $4, $5)",
+    types: &[Type::UUID, Type::TEXT, Type::TEXT, Type::BYTEA, Type::INT8],
+};
+const ACCOUNT_BY_TOKEN: Statement = Statement {
+    sql: "SELECT id, user_id, user_email, created_at FROM hookcast.accounts WHERE token_hash = $1",
+    types: &[Type::BYTEA],
+};
+const ACCOUNTS: Statement = Statement {
+    sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts WHERE key > $1 ORDER BY key LIMIT $2",
+    types: &[Type::INT8, Type::INT8],
+};
+const ROTATE_TOKEN: Statement = Statement {
+    sql: "UPDATE hookcast.accounts SET token_hash = $1 WHERE user_id = $2
+          RETURNING id, user_id, user_email, created_at",
+    types: &[Type::BYTEA, Type::TEXT],
+};
+const ACCOUNT_KEY: Statement =
+    Statement { sql: "SELECT key FROM hookcast.accounts WHERE id = $1", types: &[Type::UUID] };
+const SAME_SUBSCRIPTION: Statement = Statement {
+    sql: "SELECT key FROM hookcast.subscriptions
+          WHERE account = $1 AND event = $2 AND md5(url) = md5($3) AND url = $3 AND deleted_at IS NULL",
+    types: &[Type::INT8, Type::TEXT, Type::TEXT],
+};
+const CREATE_SUBSCRIPTION: Statement = Statement {
+    sql: "WITH new AS (
+              INSERT INTO hookcast.subscriptions (id, account, event, url, secret, is_active, created_at, version)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING key, is_active)
+          INSERT INTO hookcast.lanes (subscription, parked) SELECT key, NOT is_active FROM new RETURNING subscription",
+    types: &[Type::UUID, Type::INT8, Type::TEXT, Type::TEXT, Type::BYTEA, Type::BOOL, Type::INT8, Type::INT8],
+};
+const SUBSCRIPTION_KEY: Statement = Statement {
+    sql: "SELECT s.key FROM hookcast.subscriptions s JOIN hookcast.accounts a ON a.key = s.account
+          WHERE s.id = $1 AND a.id = $2 AND s.deleted_at IS NULL",
+    types: &[Type::UUID, Type::UUID],
+};
+const STATUS: Statement = Statement { sql: select_status!("WHERE s.key = $1"), types: &[Type::INT8] };
+const STATUSES: Statement = Statement {
+    sql: select_status!("WHERE s.key > $1 AND a.id = $2 AND s.deleted_at IS NULL ORDER BY s.key LIMIT $3"),
+    types: &[Type::INT8, Type::UUID, Type::INT8],
+};
+const CHANGED: Statement = Statement { sql: select_status!("WHERE s.version > $1"), types: &[Type::INT8] };
+const VERSION: Statement = Statement { sql: "SELECT version FROM hookcast.catalogue", types: &[] };
+const NEXT_VERSION: Statement =
+    Statement { sql: "UPDATE hookcast.catalogue SET version = version + 1 RETURNING version", types: &[] };
+const SET_ACTIVE: Statement = Statement {
+    sql: "UPDATE hookcast.subscriptions SET is_active = $2, version = $3 WHERE key = $1",
+    types: &[Type::INT8, Type::BOOL, Type::INT8],
+};
+const PARK: Statement =
+    Statement { sql: "UPDATE hookcast.lanes SET parked = true WHERE subscription = $1", types: &[Type::INT8] };
+/// Failures are forgotten, and what waits may go.
+const UNPARK: Statement = Statement {
+    sql: "UPDATE hookcast.lanes SET parked = false, failure_count = 0, failing_since = NULL WHERE subscription = $1",
+    types: &[Type::INT8],
+};
+/// Makes what waits for a later time due now.
+const HURRY: Statement = Statement {
+    sql: "UPDATE hookcast.unfinished SET due_at = $2 WHERE (time, position) IN (
+              SELECT time, position FROM hookcast.unfinished
+              WHERE subscription = $1 AND holder IS NULL AND due_at > $2 LIMIT $3)
+          RETURNING 1",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const SET_SECRET: Statement = Statement {
+    sql: "UPDATE hookcast.subscriptions SET secret = $2, version = $3 WHERE key = $1",
+    types: &[Type::INT8, Type::BYTEA, Type::INT8],
+};
+const DELETE: Statement = Statement {
+    sql: "UPDATE hookcast.subscriptions SET deleted_at = $2, is_active = false, secret = '', version = $3 WHERE key = $1",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const CANCEL: Statement = Statement {
+    sql: "WITH gone AS (
+              DELETE FROM hookcast.unfinished WHERE (time, position) IN (
+                  SELECT time, position FROM hookcast.unfinished WHERE subscription = $1 AND holder IS NULL LIMIT $2)
+              RETURNING time, position, subscription, event, attempts, log)
+          INSERT INTO hookcast.finished (time, position, subscription, event, state, attempts, log)
+          SELECT time, position, subscription, event, 5, attempts, log FROM gone RETURNING 1",
+    types: &[Type::INT8, Type::INT8],
+};
+const LEFT_OVER: Statement = Statement {
+    sql: "SELECT s.key FROM hookcast.subscriptions s JOIN hookcast.lanes l ON l.subscription = s.key
+          WHERE s.deleted_at IS NOT NULL AND l.waiting > 0",
+    types: &[],
+};
+const DEACTIVATE: Statement = Statement {
+    sql: "UPDATE hookcast.subscriptions SET is_active = false WHERE key = $1 AND is_active RETURNING key",
+    types: &[Type::INT8],
+};
+const SET_VERSION: Statement = Statement {
+    sql: "UPDATE hookcast.subscriptions SET version = $2 WHERE key = $1",
+    types: &[Type::INT8, Type::INT8],
+};
+
+#[async_trait]
+impl Catalogue for PostgresStore {
+    async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError> {
+        let id = uuid(account.id.to_bytes());
+        let (token, created_at) = (token.to_bytes().to_vec(), account.created_at.as_millis());
+        self.write(&CREATE_ACCOUNT, &[&id, &account.user_id, &account.user_email, &token, &created_at]).await?;
+        Ok(())
+    }
+
+    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError> {
+        let found = self.shared.pool.query(&ACCOUNT_BY_TOKEN, &[&token.to_bytes().to_vec()]).await?;
+        found.first().map(|row| rows::account(row, 0)).transpose()
+    }
+
+    async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
+        let found = self.shared.pool.query(&ACCOUNTS, &[&after(page), &one_more(page)]).await?;
+        let account = |row: &Row| Ok((natural(get(row, 0)?), rows::account(row, 1)?));
+        Ok(Page::from_rows(found.iter().map(account).collect::<Result<_, StoreError>>()?, page.limit))
+    }
+
+    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError> {
+        let rotated = self.write(&ROTATE_TOKEN, &[&token.to_bytes().to_vec(), &user_id]).await?;
+        rows::account(rotated.first().ok_or(StoreError::NotFound)?, 0)
+    }
+
+    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {
+        let (created, status) = retrying(|| subscribe(&self.shared, &subscription)).await?;
+        let status = subscription_status(&status)?;
+        Ok(Subscribed { status, created })
+    }
+
+    async fn subscription(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionStatus, StoreError> {
+        let key = self.key_of(account, id).await?;
+        self.status(key).await
+    }
+
+    async fn subscriptions(
+        &self,
+        account: AccountId,
+        page: PageRequest,
+    ) -> Result<Page<SubscriptionStatus>, StoreError> {
+        let account = uuid(account.to_bytes());
+        let found = self.shared.pool.query(&STATUSES, &[&after(page), &account, &one_more(page)]).await?;
+        let status = |row: &Row| Ok((natural(get(row, 0)?), subscription_status(row)?));
+        Ok(Page::from_rows(found.iter().map(status).collect::<Result<_, StoreError>>()?, page.limit))
+    }
+
+    async fn set_active(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        is_active: bool,
+        now: Timestamp,
+    ) -> Result<SubscriptionStatus, StoreError> {
+        let change = if is_active { Change::Activate } else { Change::Deactivate };
+        let key = self.change(account, id, &change).await?;
+        if is_active {
+            self.hurry(key, now).await?;
+            self.shared.hints.tell();
+        }
+        self.status(key).await
+    }
+
+    async fn rotate_secret(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        secret: SigningSecret,
+    ) -> Result<SubscriptionStatus, StoreError> {
+        let key = self.change(account, id, &Change::Secret(secret)).await?;
+        self.status(key).await
+    }
+
+    async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
+        let key = self.change(account, id, &Change::Delete(now)).await?;
+        cancel(&self.shared, key).await
+    }
+
+    async fn changes_since(&self, version: CatalogueVersion) -> Result<Changes, StoreError> {
+        let mut transaction = self.shared.pool.begin(Commit::Relaxed).await?;
+        // Of two statements the second may see more than the first: a change that is told twice does no harm, and one that is
+        // newer than the version told would be told again.
+        let answers = transaction.finish(&[(&VERSION, &[]), (&CHANGED, &[&integer(version.0)])]).await?;
+        let [version, changed] = answers.as_slice() else { return Err(StoreError::NotFound) };
+        let version = CatalogueVersion(natural(single(version)?));
+        let mut changes = Changes { version, changed: Vec::new(), deleted: Vec::new() };
+        for row in changed {
+            let subscription = subscription_status(row)?.subscription;
+            self.shared.keys.learn(subscription.id, get(row, 0)?);
+            if get(row, 13)? {
+                changes.deleted.push(subscription.id);
+            } else {
+                changes.changed.push(subscription);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// A change of a subscription that other processes must see.
+enum Change {
+    Activate,
+    Deactivate,
+    Secret(SigningSecret),
+    Delete(Timestamp),
+}
+
+impl Change {
+    async fn make(&self, transaction: &Transaction, key: SubscriptionKey, version: i64) -> Result<(), StoreError> {
+        let lane = vec![key];
+        match self {
+            Self::Activate => {
+                transaction
+                    .all(&[(&SET_ACTIVE, &[&key, &true, &version]), (&lanes::LOCK, &[&lane]), (&UNPARK, &[&key])])
+                    .await?
+            }
+            Self::Deactivate => {
+                transaction
+                    .all(&[(&SET_ACTIVE, &[&key, &false, &version]), (&lanes::LOCK, &[&lane]), (&PARK, &[&key])])
+                    .await?
+            }
+            Self::Secret(secret) => {
+                transaction.all(&[(&SET_SECRET, &[&key, &secret.expose_bytes(), &version])]).await?
+            }
+            Self::Delete(now) => {
+                let deleted_at = now.as_millis();
+                transaction
+                    .all(&[(&DELETE, &[&key, &deleted_at, &version]), (&lanes::LOCK, &[&lane]), (&PARK, &[&key])])
+                    .await?
+            }
+        };
+        Ok(())
+    }
+}
+
+/// The key to begin after.
+fn after(page: PageRequest) -> i64 {
+    page.cursor.map_or(0, Cursor::key)
+}
+
+fn one_more(page: PageRequest) -> i64 {
+    i64::from(page.limit) + 1
+}
+
+impl PostgresStore {
+    /// Runs one statement; what it has written is on disk.
+    async fn write(&self, statement: &Statement, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let mut transaction = self.shared.pool.begin(Commit::Durable).await?;
+        let mut answers = transaction.finish(&[(statement, parameters)]).await?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// The key of an account's own subscription that is not deleted.
+    async fn key_of(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionKey, StoreError> {
+        let (account, id) = (uuid(account.to_bytes()), uuid(id.to_bytes()));
+        single(&self.shared.pool.query(&SUBSCRIPTION_KEY, &[&id, &account]).await?)
+    }
+
+    async fn status(&self, key: SubscriptionKey) -> Result<SubscriptionStatus, StoreError> {
+        let found = self.shared.pool.query(&STATUS, &[&key]).await?;
+        subscription_status(found.first().ok_or(StoreError::NotFound)?)
+    }
+
+    /// Changes an account's own subscription under the catalogue's lock and its next version; answers its key.
+    async fn change(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        change: &Change,
+    ) -> Result<SubscriptionKey, StoreError> {
+        let (account, id) = (uuid(account.to_bytes()), uuid(id.to_bytes()));
+        retrying(|| async {
+            let transaction = self.shared.pool.begin(Commit::Durable).await?;
+            let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&SUBSCRIPTION_KEY, &[&id, &account])]).await?;
+            let Ok(key) = single(answers.get(1).map_or(&[], Vec::as_slice)) else {
+                transaction.rollback().await?;
+                return Err(StoreError::NotFound);
+            };
+            let version = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
+            change.make(&transaction, key, version).await?;
+            transaction.commit().await?;
+            Ok(key)
+        })
+        .await
+    }
+
+    /// Makes all that waits for a subscription due now, some of it at a time.
+    async fn hurry(&self, key: SubscriptionKey, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let hurried = retrying(|| async {
+                let mut transaction = self.shared.pool.begin(Commit::Durable).await?;
+                let lane = vec![key];
+                let answers = transaction
+                    .finish(&[
+                        (&lanes::LOCK, &[&lane]),
+                        (&HURRY, &[&key, &now.as_millis(), &CHUNK]),
+                        (&lanes::TAKE, &[&lane, &vec![0_i64]]),
+                    ])
+                    .await?;
+                Ok::<_, StoreError>(answers.get(1).map_or(0, Vec::len))
+            })
+            .await?;
+            if i64::try_from(hurried).unwrap_or(i64::MAX) < CHUNK {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Cancels what waits for a deleted subscription, some of it at a time. Should this process die meanwhile, [`cancel_left_over`]
+/// goes on with it.
+async fn cancel(shared: &Shared, key: SubscriptionKey) -> Result<(), StoreError> {
+    loop {
+        let cancelled = retrying(|| async {
+            let mut transaction = shared.pool.begin(Commit::Durable).await?;
+            let lane = vec![key];
+            let answers = transaction.all(&[(&lanes::LOCK, &[&lane]), (&CANCEL, &[&key, &CHUNK])]).await?;
+            let cancelled = answers.get(1).map_or(0, |rows| rows::length(rows));
+            transaction.finish(&[(&lanes::TAKE, &[&lane, &vec![cancelled]])]).await?;
+            Ok::<_, StoreError>(cancelled)
+        })
+        .await?;
+        if cancelled < CHUNK {
+            return Ok(());
+        }
+    }
+}
+
+/// Cancels what still waits for deleted subscriptions, since whoever deleted them died over it.
+pub(super) async fn cancel_left_over(shared: &Shared) -> Result<(), StoreError> {
+    for row in shared.pool.query(&LEFT_OVER, &[]).await? {
+        cancel(shared, get(&row, 0)?).await?;
+    }
+    Ok(())
+}
+
+/// Makes a subscription inactive; what waits for it stays as it is. Answers whether it was active.
+pub(super) async fn deactivate(shared: &Shared, key: SubscriptionKey) -> Result<bool, StoreError> {
+    retrying(|| async {
+        let transaction = shared.pool.begin(Commit::Relaxed).await?;
+        let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&DEACTIVATE, &[&key])]).await?;
+        if answers.get(1).is_none_or(Vec::is_empty) {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
+        let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
+        transaction.all(&[(&SET_VERSION, &[&key, &version]), (&lanes::LOCK, &[&vec![key]]), (&PARK, &[&key])]).await?;
+        transaction.commit().await?;
+        Ok(true)
+    })
+    .await
+}
+
+/// Makes a subscription or finds it; whether it is new, and its status.
+async fn subscribe(shared: &Shared, new: &Subscription) -> Result<(bool, Row), StoreError> {
+    let transaction = shared.pool.begin(Commit::Durable).await?;
+    let account = uuid(new.account.to_bytes());
+    let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&ACCOUNT_KEY, &[&account])]).await?;
+    let Ok(account) = single::<i64>(answers.get(1).map_or(&[], Vec::as_slice)) else {
+        transaction.rollback().await?;
+        return Err(StoreError::NotFound);
+    };
+    let event = new.event.as_str();
+    let existing = transaction.query(&SAME_SUBSCRIPTION, &[&account, &event, &new.url]).await?;
+    let created = existing.is_empty();
+    let key: SubscriptionKey = if created {
+        let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
+        let (id, created_at) = (uuid(new.id.to_bytes()), new.created_at.as_millis());
+        let secret = new.secret.expose_bytes();
+        let parameters: [&(dyn ToSql + Sync); 8] =
+            [&id, &account, &event, &new.url, &secret, &new.is_active, &created_at, &version];
+        single(&transaction.query(&CREATE_SUBSCRIPTION, &parameters).await?)?
+    } else {
+        single(&existing)?
+    };
+    let status = transaction.query(&STATUS, &[&key]).await?;
+    transaction.commit().await?;
+    Ok((created, status.into_iter().next().ok_or(StoreError::NotFound)?))
+}

@@ -1,0 +1,217 @@
+//! Finding work and taking it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use hookcast_core::{
+    clock::Timestamp,
+    event::EventType,
+    id::{DeliveryId, SubscriptionId},
+};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+
+use super::{
+    Shared, lanes, locks,
+    pool::{Call, Commit, Statement, retrying},
+    rows::{self, SubscriptionKey, get, integer, natural, optional_time, single, subscription_id, uuid},
+};
+use crate::{
+    catalogue::CatalogueVersion,
+    engine::{Claim, Claimed, Due, DueQuery, Pass, Which},
+    error::StoreError,
+};
+
+const CATALOGUE: Statement = Statement { sql: "SELECT version FROM hookcast.catalogue", types: &[] };
+const DUE: Statement = Statement {
+    sql: "SELECT s.id FROM hookcast.lanes l JOIN hookcast.subscriptions s ON s.key = l.subscription
+          WHERE l.next_due <= $1 AND NOT l.parked AND s.id <> ALL($2) ORDER BY l.next_due LIMIT $3",
+    types: &[Type::INT8, Type::UUID_ARRAY, Type::INT8],
+};
+const NEXT: Statement = Statement {
+    sql: "SELECT min(next_due) FROM hookcast.lanes WHERE next_due > $1 AND NOT parked",
+    types: &[Type::INT8],
+};
+
+pub(super) async fn due(shared: &Shared, query: &DueQuery) -> Result<Due, StoreError> {
+    let now = query.now.as_millis();
+    let except: Vec<_> = query.except.iter().map(|id| uuid(id.to_bytes())).collect();
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let answers = transaction.finish(&[(&CATALOGUE, &[]), (&DUE, &[&now, &except, &limit]), (&NEXT, &[&now])]).await?;
+    let [version, due, next] = answers.as_slice() else { return Err(StoreError::NotFound) };
+    let subscriptions: Vec<SubscriptionId> = due.iter().map(|row| subscription_id(row, 0)).collect::<Result<_, _>>()?;
+    let next = next.first().map_or(Ok(None), |row| optional_time(row, 0))?;
+    Ok(Due {
+        next: next.filter(|_| subscriptions.len() < query.limit),
+        subscriptions,
+        catalogue: CatalogueVersion(natural(single(version)?)),
+    })
+}
+
+const IS_ALIVE: Statement = Statement {
+    sql: "SELECT count(*) > 0 FROM hookcast.incarnations WHERE key = $1 AND expires_at > $2",
+    types: &[Type::INT8, Type::INT8],
+};
+
+/// Takes what is due from lanes whose locks are held. `SKIP LOCKED` waits for nobody who holds a single delivery.
+const TAKE_DUE: Statement = Statement {
+    sql: "WITH found AS (
+              SELECT w.ord, u.time, u.position, u.subscription, u.attempts, u.due_at, e.id, e.type, e.md5, e.payload,
+                  sum(octet_length(e.payload)) OVER (ORDER BY w.ord, u.due_at, u.time, u.position)
+                      - octet_length(e.payload) AS bytes_before
+              FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
+              JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
+              CROSS JOIN LATERAL (
+                  SELECT * FROM hookcast.unfinished u
+                  WHERE u.subscription = w.subscription AND u.holder IS NULL AND u.due_at <= $3
+                  ORDER BY u.due_at, u.time, u.position LIMIT w.quota FOR UPDATE SKIP LOCKED) u
+              JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
+          taken AS (
+              UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
+              WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.time = f.time AND u.position = f.position
+              RETURNING u.time, u.position)
+          SELECT f.position, f.subscription, f.attempts, true, f.id, f.type, f.time, f.md5, f.payload
+          FROM found f JOIN taken USING (time, position) ORDER BY f.ord, f.due_at, f.time, f.position",
+    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8],
+};
+
+/// Takes what a pass goes over, what has failed among it if so wished, in the order of acceptance.
+const TAKE_PASS: Statement = Statement {
+    sql: "WITH chosen AS (
+              SELECT w.ord, u.*,
+                  sum(octet_length(u.payload)) OVER (ORDER BY w.ord, u.time, u.position)
+                      - octet_length(u.payload) AS bytes_before
+              FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
+              JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
+              CROSS JOIN LATERAL (
+                  (SELECT u.time, u.position, u.subscription, u.event, u.attempts, u.log, true AS was_waiting,
+                       e.id, e.type, e.md5, e.payload
+                   FROM hookcast.unfinished u JOIN hookcast.events e ON e.time = u.time AND e.id = u.event
+                   WHERE u.subscription = w.subscription AND u.holder IS NULL AND (u.time, u.position) > ($6, $7)
+                       AND ($3::int8 IS NULL OR u.due_at <= $3) AND u.time >= $8 AND ($9::text IS NULL OR e.type = $9)
+                   ORDER BY u.time, u.position LIMIT w.quota)
+                  UNION ALL
+                  (SELECT f.time, f.position, f.subscription, f.event, f.attempts, f.log, false,
+                       e.id, e.type, e.md5, e.payload
+                   FROM hookcast.finished f JOIN hookcast.events e ON e.time = f.time AND e.id = f.event
+                   WHERE $10 AND f.subscription = w.subscription AND f.state = 3 AND (f.time, f.position) > ($6, $7)
+                       AND f.time >= $8 AND ($9::text IS NULL OR e.type = $9)
+                   ORDER BY f.time, f.position LIMIT w.quota)
+                  ORDER BY time, position LIMIT w.quota) u),
+          fitting AS (SELECT * FROM chosen WHERE bytes_before < $5 OR bytes_before = 0),
+          taken AS (
+              UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM fitting c
+              WHERE c.was_waiting AND u.time = c.time AND u.position = c.position),
+          revived AS (
+              DELETE FROM hookcast.finished f USING fitting c
+              WHERE NOT c.was_waiting AND f.time = c.time AND f.position = c.position),
+          held AS (
+              INSERT INTO hookcast.unfinished (time, position, subscription, event, attempts, log, holder)
+              SELECT time, position, subscription, event, attempts, log, $4 FROM fitting WHERE NOT was_waiting)
+          SELECT position, subscription, attempts, was_waiting, id, type, time, md5, payload FROM fitting
+          ORDER BY ord, time, position",
+    types: &[
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+        Type::TEXT,
+        Type::BOOL,
+    ],
+};
+
+pub(super) async fn claim(shared: &Shared, claim: &Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+    let wanted: Vec<SubscriptionId> = claim.wanted.iter().map(|(subscription, _)| *subscription).collect();
+    let keys = shared.keys.of(&shared.pool, &wanted).await?;
+    let known = || claim.wanted.iter().filter_map(|(id, limit)| Some((*keys.get(id)?, *id, *limit)));
+    let lanes: Vec<SubscriptionKey> = known().map(|(key, ..)| key).collect();
+    let quotas: Vec<i64> = known().map(|(.., limit)| i64::try_from(limit).unwrap_or(i64::MAX)).collect();
+    let ids = known().map(|(key, id, _)| (key, id)).collect::<HashMap<_, _>>();
+    let taken = retrying(|| take(shared, claim, now, &lanes, &quotas)).await?;
+    taken
+        .iter()
+        .map(|row| {
+            let event = rows::event(row, 4)?;
+            Ok(Claimed {
+                id: DeliveryId::from_position(event.time, natural(get(row, 0)?)),
+                subscription: ids.get(&get(row, 1)?).copied().ok_or(StoreError::NotFound)?,
+                attempts: u32::try_from(get::<i32>(row, 2)?).unwrap_or(0),
+                event: Arc::new(event),
+            })
+        })
+        .collect()
+}
+
+/// Takes rows under the lanes' locks.
+async fn take(
+    shared: &Shared,
+    claim: &Claim,
+    now: Timestamp,
+    lanes: &Vec<SubscriptionKey>,
+    quotas: &Vec<i64>,
+) -> Result<Vec<Row>, StoreError> {
+    let (holder, now) = (integer(claim.holder.0), now.as_millis());
+    let lease = vec![locks::lease(claim.holder)];
+    let bytes = i64::try_from(claim.max_bytes).unwrap_or(i64::MAX);
+    let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let wanted = Wanted::new(&claim.which);
+    let due: [&(dyn ToSql + Sync); 5] = [lanes, quotas, &wanted.due_by, &holder, &bytes];
+    let (after_time, after_position) = wanted.after;
+    let (since, event, failed) = (wanted.since, wanted.event, wanted.failed);
+    let pass: [&(dyn ToSql + Sync); 10] =
+        [lanes, quotas, &wanted.due_by, &holder, &bytes, &after_time, &after_position, &since, &event, &failed];
+    let take: Call<'_> = match &claim.which {
+        Which::DueBy(_) => (&TAKE_DUE, &due),
+        Which::Pass(_) => (&TAKE_PASS, &pass),
+    };
+    let answers = transaction
+        .all(&[(&locks::SHARE_LEASES, &[&lease]), (&IS_ALIVE, &[&holder, &now]), (&lanes::LOCK, &[lanes]), take])
+        .await?;
+    let [_, is_alive, _, taken] = <[Vec<Row>; 4]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
+    if !single::<bool>(&is_alive)? {
+        transaction.rollback().await?;
+        return Err(StoreError::NotFound);
+    }
+    let mut fewer = BTreeMap::<SubscriptionKey, i64>::new();
+    for row in &taken {
+        *fewer.entry(get(row, 1)?).or_default() += i64::from(get::<bool>(row, 3)?);
+    }
+    let (lanes, counts): (Vec<SubscriptionKey>, Vec<i64>) = fewer.into_iter().unzip();
+    transaction.finish(&[(&lanes::TAKE, &[&lanes, &counts])]).await?;
+    Ok(taken)
+}
+
+/// What is wanted, as parameters.
+struct Wanted<'c> {
+    due_by: Option<i64>,
+    after: (i64, i64),
+    since: i64,
+    event: Option<&'c str>,
+    failed: bool,
+}
+
+impl<'c> Wanted<'c> {
+    fn new(which: &'c Which) -> Self {
+        match which {
+            Which::DueBy(time) => {
+                Self { due_by: Some(time.as_millis()), after: (0, 0), since: i64::MIN, event: None, failed: false }
+            }
+            Which::Pass(Pass { due_by, failed, event, since, after }) => Self {
+                due_by: due_by.map(Timestamp::as_millis),
+                after: after.map_or((i64::MIN, 0), |id| (id.time().as_millis(), integer(id.position()))),
+                since: since.map_or(i64::MIN, Timestamp::as_millis),
+                event: event.as_ref().map(EventType::as_str),
+                failed: *failed,
+            },
+        }
+    }
+}

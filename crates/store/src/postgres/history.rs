@@ -1,0 +1,147 @@
+//! Events, deliveries and attempts as people read them. What is left to do and what has ended are in tables of their own; lists
+//! are made of both.
+
+use async_trait::async_trait;
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::DeliveryState,
+    id::{DeliveryId, EventId, SubscriptionId},
+};
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    PostgresStore, admission, durability, log,
+    pool::Statement,
+    purge,
+    rows::{self, event_id, get, natural, optional_time, state_code, state_of, subscription_id, time, uuid},
+};
+use crate::{
+    error::StoreError,
+    history::{DeliveryRecord, EventRecord, History, Promise, Purged},
+    page::{Page, PageRequest},
+};
+
+const EVENT: Statement = Statement {
+    sql: "SELECT id, type, time, md5, payload, first_delivery, deliveries FROM hookcast.events
+          WHERE time = $1 AND id = $2",
+    types: &[Type::INT8, Type::UUID],
+};
+
+/// What [`record`] reads, from rows of `time, position, subscription, event, state, due_at, log` named `d`.
+macro_rules! select_records {
+    ($from:literal, $order:literal) => {
+        concat!(
+            "SELECT d.time, d.position, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at, d.log FROM (",
+            $from,
+            ") d JOIN hookcast.events e ON e.time = d.time AND e.id = d.event ",
+            "JOIN hookcast.subscriptions s ON s.key = d.subscription JOIN hookcast.accounts a ON a.key = s.account ",
+            $order
+        )
+    };
+}
+
+const OF_EVENT: Statement = Statement {
+    sql: select_records!(
+        "(SELECT time, position, subscription, event, CASE WHEN holder IS NULL THEN 0 ELSE 1 END::int2 AS state, due_at, log
+          FROM hookcast.unfinished WHERE time = $1 AND position > $2 AND position < $3 ORDER BY position LIMIT $4)
+         UNION ALL
+         (SELECT time, position, subscription, event, state, NULL::int8, log
+          FROM hookcast.finished WHERE time = $1 AND position > $2 AND position < $3 ORDER BY position LIMIT $4)
+         ORDER BY position LIMIT $4",
+        "ORDER BY d.position"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8],
+};
+
+/// Of one subscription, the newest first: those that wait, those that are sent, and those that have ended, of the states that
+/// are asked for.
+const OF_SUBSCRIPTION: Statement = Statement {
+    sql: select_records!(
+        "(SELECT time, position, subscription, event, 0::int2 AS state, due_at, log
+          FROM hookcast.unfinished
+          WHERE subscription = $1 AND holder IS NULL AND (time, position) < ($2, $3) AND ($4::int2 IS NULL OR $4 = 0)
+          ORDER BY time DESC, position DESC LIMIT $5)
+         UNION ALL
+         (SELECT time, position, subscription, event, 1::int2, due_at, log
+          FROM hookcast.unfinished
+          WHERE subscription = $1 AND holder IS NOT NULL AND (time, position) < ($2, $3) AND ($4::int2 IS NULL OR $4 = 1)
+          ORDER BY time DESC, position DESC LIMIT $5)
+         UNION ALL
+         (SELECT time, position, subscription, event, state, NULL::int8, log
+          FROM hookcast.finished
+          WHERE subscription = $1 AND (time, position) < ($2, $3) AND ($4::int2 IS NULL OR state = $4)
+          ORDER BY time DESC, position DESC LIMIT $5)
+         ORDER BY time DESC, position DESC LIMIT $5",
+        "ORDER BY d.time DESC, d.position DESC"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT2, Type::INT8],
+};
+
+#[async_trait]
+impl History for PostgresStore {
+    async fn event(&self, id: EventId, page: PageRequest) -> Result<EventRecord, StoreError> {
+        let pool = &self.shared.pool;
+        let found = pool.query(&EVENT, &[&id.time().as_millis(), &uuid(id.to_bytes())]).await?;
+        let row = found.first().ok_or(StoreError::NotFound)?;
+        let event = rows::event(row, 0)?;
+        let (first, total): (i64, i64) = (get(row, 5)?, get(row, 6)?);
+        let after = page.cursor.map_or(first - 1, |cursor| place(cursor.0).1.max(first - 1));
+        let (end, limit) = (first + total, i64::from(page.limit) + 1);
+        let found = pool.query(&OF_EVENT, &[&event.time.as_millis(), &after, &end, &limit]).await?;
+        let deliveries = found.iter().map(record).collect::<Result<_, _>>()?;
+        Ok(EventRecord { event, total: natural(total), deliveries: Page::from_rows(deliveries, page.limit) })
+    }
+
+    async fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        state: Option<DeliveryState>,
+        page: PageRequest,
+    ) -> Result<Page<DeliveryRecord>, StoreError> {
+        let keys = self.shared.keys.of(&self.shared.pool, &[subscription]).await?;
+        let Some(key) = keys.get(&subscription) else { return Ok(Page { items: Vec::new(), next: None }) };
+        let (time, position) = page.cursor.map_or((i64::MAX, i64::MAX), |cursor| place(cursor.0));
+        let (state, limit) = (state.map(state_code), i64::from(page.limit) + 1);
+        let found = self.shared.pool.query(&OF_SUBSCRIPTION, &[key, &time, &position, &state, &limit]).await?;
+        Ok(Page::from_rows(found.iter().map(record).collect::<Result<_, _>>()?, page.limit))
+    }
+
+    async fn purge(&self, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError> {
+        purge::purge(&self.shared, before, now).await
+    }
+
+    async fn check(&self) -> Result<Promise, StoreError> {
+        if self.shared.limits.max_size > 0 {
+            let used = natural(rows::single(&self.shared.pool.query(&admission::SIZE, &[]).await?)?);
+            admission::check_size(used, ROOM_FOR_ONE, self.shared.limits)?;
+        }
+        durability::check(&self.shared.pool).await
+    }
+}
+
+/// About the bytes that a small event takes up.
+const ROOM_FOR_ONE: u64 = 1024;
+
+/// The place of a delivery in lists: the time of its event and its position.
+fn place(cursor: u128) -> (i64, i64) {
+    let half = |bits: u128| i64::try_from(bits & u128::from(u64::MAX)).unwrap_or(i64::MAX);
+    (half(cursor >> 64), half(cursor))
+}
+
+fn record(row: &Row) -> Result<(u128, DeliveryRecord), StoreError> {
+    let (time, position) = (time(row, 0)?, natural(get(row, 1)?));
+    let record = DeliveryRecord {
+        id: DeliveryId::from_position(time, position),
+        event: event_id(row, 2)?,
+        event_type: get(row, 3)?,
+        subscription: subscription_id(row, 4)?,
+        user_id: get(row, 5)?,
+        url: get(row, 6)?,
+        is_active: get(row, 7)?,
+        state: state_of(get(row, 8)?)?,
+        due_at: optional_time(row, 9)?,
+        attempts: log::read(get(row, 10)?)?,
+    };
+    let time = u128::try_from(time.as_millis()).unwrap_or(0);
+    Ok((time << 64 | u128::from(position), record))
+}

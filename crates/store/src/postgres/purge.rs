@@ -1,0 +1,212 @@
+//! The end of what is old: whole days of it.
+
+use hookcast_core::clock::Timestamp;
+use tokio_postgres::types::Type;
+
+use super::{
+    Shared, catalogue, lanes, locks,
+    partitions::{self, Day},
+    pool::{Commit, Pool, Statement, Transaction, retrying},
+    rows::{SubscriptionKey, get, length, natural, single},
+};
+use crate::{error::StoreError, history::Purged};
+
+/// Rows that go in one transaction where they do not go with their day.
+const CHUNK: i64 = 10_000;
+
+/// Events that go one by one in one call, of a day that cannot go whole.
+const EVENTS: i64 = 200;
+
+const FORGET_FINGERPRINTS: Statement = Statement {
+    sql: "DELETE FROM hookcast.fingerprints WHERE md5 IN (
+              SELECT md5 FROM hookcast.fingerprints WHERE expires_at <= $1 LIMIT $2)",
+    types: &[Type::INT8, Type::INT8],
+};
+const FORGET_KEYS: Statement = Statement {
+    sql: "DELETE FROM hookcast.idempotency_keys WHERE key IN (
+              SELECT key FROM hookcast.idempotency_keys WHERE expires_at <= $1 LIMIT $2)",
+    types: &[Type::INT8, Type::INT8],
+};
+/// Whether anything of a day is being sent.
+const IS_HELD: Statement = Statement {
+    sql: "SELECT EXISTS (SELECT FROM hookcast.unfinished WHERE holder IS NOT NULL AND time >= $1 AND time < $2)",
+    types: &[Type::INT8, Type::INT8],
+};
+const IS_LEFT: Statement = Statement {
+    sql: "SELECT EXISTS (SELECT FROM hookcast.unfinished WHERE time >= $1 AND time < $2)",
+    types: &[Type::INT8, Type::INT8],
+};
+/// What waits of a day, the lanes of it.
+const WAITING_LANES: Statement = Statement {
+    sql: "SELECT DISTINCT subscription FROM (
+              SELECT subscription FROM hookcast.unfinished WHERE holder IS NULL AND time >= $1 AND time < $2
+              ORDER BY time, position LIMIT $3) u",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const EXPIRE_WAITING: Statement = Statement {
+    sql: "DELETE FROM hookcast.unfinished WHERE (time, position) IN (
+              SELECT time, position FROM hookcast.unfinished
+              WHERE holder IS NULL AND time >= $1 AND time < $2 AND subscription = ANY($4)
+              ORDER BY time, position LIMIT $3)
+          RETURNING subscription",
+    types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8_ARRAY],
+};
+/// Events of a day of which nothing is being sent: their ends in the order of positions.
+const FREE_EVENTS: Statement = Statement {
+    sql: "SELECT id, time, first_delivery, first_delivery + deliveries FROM hookcast.events e
+          WHERE time >= $1 AND time < $2 AND id NOT IN (
+              SELECT event FROM hookcast.unfinished WHERE holder IS NOT NULL AND time >= $1 AND time < $2)
+          ORDER BY time, id LIMIT $3",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const LANES_OF_EVENT: Statement = Statement {
+    sql: "SELECT DISTINCT subscription FROM hookcast.unfinished WHERE time = $1 AND position >= $2 AND position < $3",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const IS_EVENT_HELD: Statement = Statement {
+    sql: "SELECT EXISTS (SELECT FROM hookcast.unfinished
+          WHERE time = $1 AND position >= $2 AND position < $3 AND holder IS NOT NULL)",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const EXPIRE_OF_EVENT: Statement = Statement {
+    sql: "DELETE FROM hookcast.unfinished WHERE time = $1 AND position >= $2 AND position < $3 RETURNING subscription",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const DELETE_FINISHED: Statement = Statement {
+    sql: "DELETE FROM hookcast.finished WHERE time = $1 AND position >= $2 AND position < $3",
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
+const DELETE_EVENT: Statement =
+    Statement { sql: "DELETE FROM hookcast.events WHERE time = $1 AND id = $2", types: &[Type::INT8, Type::UUID] };
+const COUNT_EXPIRED: Statement = Statement {
+    sql: "UPDATE hookcast.lanes l SET expired = l.expired + e.count
+          FROM (SELECT subscription, count(*) FROM unnest($1::int8[]) AS u (subscription) GROUP BY subscription) e
+          WHERE l.subscription = e.subscription",
+    types: &[Type::INT8_ARRAY],
+};
+
+/// Takes away the oldest day before `before`, or of one of which something is being sent what can go.
+pub(super) async fn purge(shared: &Shared, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError> {
+    let now = now.as_millis();
+    for forget in [&FORGET_FINGERPRINTS, &FORGET_KEYS] {
+        shared.pool.query(forget, &[&now, &CHUNK]).await?;
+    }
+    catalogue::cancel_left_over(shared).await?;
+    let mut old: Vec<Day> = partitions::days(&shared.pool).await?;
+    old.retain(|day| day.ends() <= before.as_millis());
+    let mut purged = Purged::default();
+    for (index, day) in old.iter().enumerate() {
+        let taken = purge_day(shared, *day).await?;
+        if taken != Purged::default() {
+            purged = taken;
+            purged.more |= index + 1 < old.len();
+            break;
+        }
+    }
+    Ok(purged)
+}
+
+async fn purge_day(shared: &Shared, day: Day) -> Result<Purged, StoreError> {
+    if single(&shared.pool.query(&IS_HELD, &[&day.begins(), &day.ends()]).await?)? {
+        return purge_events(shared, day).await;
+    }
+    let mut expired = 0;
+    loop {
+        let chunk = retrying(|| expire(shared, day)).await?;
+        expired += natural(chunk);
+        if chunk == 0 {
+            break;
+        }
+    }
+    let events = drop_day(&shared.pool, day).await?;
+    shared.partitions.forget(day);
+    // A day without events is gone, too, and that is worth another look at the next one.
+    Ok(Purged { events: events.unwrap_or(0), expired, more: events == Some(0) })
+}
+
+/// Gives up some of what waits of a day; answers how much.
+async fn expire(shared: &Shared, day: Day) -> Result<i64, StoreError> {
+    let (begins, ends) = (day.begins(), day.ends());
+    let transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let lanes = transaction.query(&WAITING_LANES, &[&begins, &ends, &CHUNK]).await?;
+    let lanes: Vec<SubscriptionKey> = lanes.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let answers =
+        transaction.all(&[(&lanes::LOCK, &[&lanes]), (&EXPIRE_WAITING, &[&begins, &ends, &CHUNK, &lanes])]).await?;
+    let expired: Vec<SubscriptionKey> =
+        answers.iter().skip(1).flatten().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    count_expired(&transaction, &expired).await?;
+    transaction.commit().await?;
+    Ok(length(&expired))
+}
+
+/// Notes in the lanes, which must be locked, that these deliveries wait no more, one for each time that a lane is named.
+async fn count_expired(transaction: &Transaction, expired: &Vec<SubscriptionKey>) -> Result<(), StoreError> {
+    let mut fewer = std::collections::BTreeMap::<SubscriptionKey, i64>::new();
+    for lane in expired {
+        *fewer.entry(*lane).or_default() += 1;
+    }
+    let (lanes, counts): (Vec<SubscriptionKey>, Vec<i64>) = fewer.into_iter().unzip();
+    transaction.all(&[(&COUNT_EXPIRED, &[expired]), (&lanes::TAKE, &[&lanes, &counts])]).await.map(drop)
+}
+
+/// Drops a day's partitions, unless something of it is left to do or somebody reads it for long; answers how many events went.
+async fn drop_day(pool: &Pool, day: Day) -> Result<Option<u64>, StoreError> {
+    let (events, finished) = (day.events(), day.finished());
+    let mut transaction = pool.begin(Commit::Durable).await?;
+    if !single::<bool>(&transaction.query(&locks::TRY_PURGE, &[]).await?)? {
+        return transaction.rollback().await.map(|()| None);
+    }
+    // Whoever waits for a lock of a whole table makes all others wait behind him.
+    transaction
+        .script(&format!(
+            "{}; SET LOCAL lock_timeout = '500ms'; LOCK TABLE {finished}, {events} IN ACCESS EXCLUSIVE MODE",
+            locks::PARTITIONS
+        ))
+        .await?;
+    if single(&transaction.query(&IS_LEFT, &[&day.begins(), &day.ends()]).await?)? {
+        return transaction.rollback().await.map(|()| None);
+    }
+    let count = transaction.count(&events).await?;
+    transaction.script(&format!("DROP TABLE {finished}, {events}")).await?;
+    transaction.finish(&[]).await?;
+    Ok(Some(natural(count)))
+}
+
+/// Takes away some events of a day, those of which nothing is being sent.
+async fn purge_events(shared: &Shared, day: Day) -> Result<Purged, StoreError> {
+    let old = shared.pool.query(&FREE_EVENTS, &[&day.begins(), &day.ends(), &EVENTS]).await?;
+    let mut purged = Purged { more: length(&old) == EVENTS, ..Purged::default() };
+    for row in &old {
+        let (id, time, first, end): (uuid::Uuid, i64, i64, i64) =
+            (get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?);
+        let expired = retrying(|| purge_event(shared, id, time, first, end)).await?;
+        if let Some(expired) = expired {
+            purged.events += 1;
+            purged.expired += expired;
+        }
+    }
+    Ok(purged)
+}
+
+/// Takes away an event, unless somebody has begun to send it; answers how many of its deliveries had not ended.
+async fn purge_event(
+    shared: &Shared,
+    id: uuid::Uuid,
+    time: i64,
+    first: i64,
+    end: i64,
+) -> Result<Option<u64>, StoreError> {
+    let transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let lanes = transaction.query(&LANES_OF_EVENT, &[&time, &first, &end]).await?;
+    let lanes: Vec<SubscriptionKey> = lanes.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let answers = transaction.all(&[(&lanes::LOCK, &[&lanes]), (&IS_EVENT_HELD, &[&time, &first, &end])]).await?;
+    if single(answers.get(1).map_or(&[], Vec::as_slice))? {
+        return transaction.rollback().await.map(|()| None);
+    }
+    let expired = transaction.query(&EXPIRE_OF_EVENT, &[&time, &first, &end]).await?;
+    let expired: Vec<SubscriptionKey> = expired.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    count_expired(&transaction, &expired).await?;
+    transaction.all(&[(&DELETE_FINISHED, &[&time, &first, &end]), (&DELETE_EVENT, &[&time, &id])]).await?;
+    transaction.commit().await?;
+    Ok(Some(natural(length(&expired))))
+}
