@@ -264,8 +264,7 @@ pub trait Transfer: Send + Sync {
     /// change of the catalogue.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when an item refers to one that is not there; [`StoreError::Conflict`] when it contradicts what is
-    /// there. Nothing is stored then.
+    /// The store failed, or an item refers to one that is not there, or contradicts one that is. Nothing is stored then.
     async fn import(&self, items: Vec<Item>, progress: &Progress) -> Result<(), StoreError>;
 
     /// How far the copy has come that is not whole yet, if this store is the target of one.

@@ -32,6 +32,7 @@ macro_rules! cases {
 }
 
 mod batch;
+mod full;
 mod place;
 mod process;
 mod world;
@@ -53,3 +54,4 @@ mod outcomes;
 mod passes;
 mod retention;
 mod subscriptions;
+mod transfer;
