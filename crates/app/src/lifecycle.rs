@@ -73,6 +73,15 @@ pub async fn with_existing_store<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    ensure_exists(config)?;
+    let store = open_whole_store(config).await?;
+    let result = work(&store).await;
+    store.close().await;
+    result
+}
+
+/// Refuses a store that is not there. Of those on a server only connecting can tell.
+fn ensure_exists(config: &Config) -> anyhow::Result<()> {
     if let Location::Sqlite(location) = location(config)? {
         let path = std::path::absolute(location.path())?;
         anyhow::ensure!(
@@ -81,10 +90,72 @@ pub async fn with_existing_store<T>(
             path.display()
         );
     }
+    Ok(())
+}
+
+/// Opens the store as [`open_store`] does, unless it is the target of a copy that is not whole.
+async fn open_whole_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let store = open_store(config).await?;
-    let result = work(&store).await;
+    let refusal = match store.progress().await {
+        Ok(None) => return Ok(store),
+        Ok(Some(_)) => anyhow::anyhow!(
+            "the store at {} is an unfinished copy: run `hookcast store copy` again, which ends it",
+            config.database.url
+        ),
+        Err(error) => error.into(),
+    };
     store.close().await;
+    Err(refusal)
+}
+
+/// Does some work on two stores, of which the first is there and no server of an embedded one lives, and closes them. No
+/// server starts on an embedded one meanwhile.
+///
+/// # Errors
+/// The stores are not so, or the work's own.
+pub async fn with_two_stores<T>(
+    from: &Config,
+    to: &Config,
+    work: impl AsyncFnOnce(&Arc<dyn Store>, &Arc<dyn Store>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    ensure_exists(from)?;
+    anyhow::ensure!(!are_same(&location(from)?, &location(to)?), "both URLs name the same store");
+    let _source_lock = lock_out_servers(from)?;
+    let _target_lock = lock_out_servers(to)?;
+    let source = open_store(from).await?;
+    let target = match open_store(to).await {
+        Ok(target) => target,
+        Err(error) => {
+            source.close().await;
+            return Err(error);
+        }
+    };
+    let result = async {
+        end_dead_servers(from, &source).await?;
+        work(&source, &target).await
+    };
+    let result = result.await;
+    source.close().await;
+    target.close().await;
     result
+}
+
+fn are_same(one: &Location, other: &Location) -> bool {
+    let path = |location: &SqliteLocation| std::fs::canonicalize(location.path()).ok();
+    match (one, other) {
+        (Location::Sqlite(one), Location::Sqlite(other)) => path(one).is_some_and(|one| path(other) == Some(one)),
+        _ => one == other,
+    }
+}
+
+/// Takes the place of an embedded store's server.
+fn lock_out_servers(config: &Config) -> anyhow::Result<Option<ServerLock>> {
+    let Location::Sqlite(location) = location(config)? else { return Ok(None) };
+    match ServerLock::take(&location) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(StoreError::Conflict) => anyhow::bail!("a server has {}: stop it first", location.path().display()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The networks that callbacks may reach although they are special.
@@ -165,9 +236,17 @@ pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> 
         Err(StoreError::Conflict) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let now = SystemClock.now();
-    let holder = store.join(Role::OnlyServer, config.delivery.lease, now).await?;
-    Ok(store.leave(holder, now).await?)
+    end_dead_servers(config, store).await
+}
+
+/// Ends the leases of an embedded store's dead servers. Whoever calls it has the store's lock.
+async fn end_dead_servers(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<()> {
+    if let Location::Sqlite(_) = location(config)? {
+        let now = SystemClock.now();
+        let holder = store.join(Role::OnlyServer, config.delivery.lease, now).await?;
+        store.leave(holder, now).await?;
+    }
+    Ok(())
 }
 
 /// Runs the server until a signal ends it. `started` is called once it listens.
@@ -177,7 +256,7 @@ pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> 
 pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &Tokens)) -> anyhow::Result<()> {
     raise_file_limit();
     let (role, _lock) = server_role(&config).await?;
-    let store = open_store(&config).await?;
+    let store = open_whole_store(&config).await?;
     let tokens = Tokens::find_or_generate(&config)?;
     if TokenHash::of(&tokens.registration) == TokenHash::of(&tokens.trigger) {
         tracing::warn!(
