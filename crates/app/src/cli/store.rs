@@ -34,8 +34,8 @@ pub enum Command {
 /// Exit codes: 0 everything is copied and both stores say the same; 1 it is not, and the target is no store to start with.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  hookcast store copy --from sqlite://data/hookcast.db --to postgres://hookcast@db.example.org/hookcast
-  HOOKCAST_COPY_TO=postgres://hookcast:PASSWORD@db/hookcast hookcast store copy --from sqlite://data/hookcast.db")]
+  hookcast store copy --from sqlite://data/hookcast.db --to sqlite:///srv/hookcast.db
+  HOOKCAST_COPY_TO=postgres://me:PASSWORD@db/me hookcast store copy --from sqlite://hookcast.db")]
 pub struct CopyArgs {
     /// The store to copy
     #[arg(long, value_name = "URL", env = "HOOKCAST_COPY_FROM", hide_env_values = true)]

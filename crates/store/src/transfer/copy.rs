@@ -43,13 +43,13 @@ pub enum CopyError {
     SourceUnfinished,
     /// Somebody works on a store.
     #[error(
-        "{processes} processes use the {side}, or were killed and their leases still run: stop them, or wait a minute, and copy \
-         again"
+        "processes that hold a lease in the {side}: {processes}. Stop them, or let the leases of those that were killed run out, \
+         and copy again"
     )]
     InUse {
         /// Which store: `source` or `target`.
         side: &'static str,
-        /// How many.
+        /// How many processes.
         processes: u64,
     },
     /// Something is there.
@@ -94,21 +94,16 @@ async fn begin(from: &dyn Store, to: &dyn Store, clock: &dyn Clock) -> Result<Pr
     if from.progress().await.map_err(CopyError::Source)?.is_some() {
         return Err(CopyError::SourceUnfinished);
     }
-    let sides: [(_, _, fn(_) -> _); 2] = [("source", from, CopyError::Source), ("target", to, CopyError::Target)];
-    for (side, store, failed) in sides {
-        match store.live_processes(clock.now()).await.map_err(failed)? {
-            0 => {}
-            processes => return Err(CopyError::InUse { side, processes }),
-        }
+    let now = clock.now();
+    let in_use = |side, processes| if processes == 0 { Ok(()) } else { Err(CopyError::InUse { side, processes }) };
+    in_use("source", from.live_processes(now).await.map_err(CopyError::Source)?)?;
+    let unfinished = to.progress().await.map_err(CopyError::Target)?;
+    if unfinished.is_none() {
+        ensure_empty(to).await?;
     }
-    if let Some(progress) = to.progress().await.map_err(CopyError::Target)? {
+    in_use("target", to.live_processes(now).await.map_err(CopyError::Target)?)?;
+    if let Some(progress) = unfinished {
         return Ok(progress);
-    }
-    for section in Section::ALL {
-        let found = to.export(section, None, Portion { items: 1, bytes: 1 }).await.map_err(CopyError::Target)?;
-        if !found.items.is_empty() {
-            return Err(CopyError::NotEmpty(section));
-        }
     }
     let progress = Progress {
         next: Some(Step { section: Section::ALL[0], after: None }),
@@ -116,6 +111,16 @@ async fn begin(from: &dyn Store, to: &dyn Store, clock: &dyn Clock) -> Result<Pr
     };
     to.import(Vec::new(), &progress).await.map_err(CopyError::Target)?;
     Ok(progress)
+}
+
+async fn ensure_empty(target: &dyn Store) -> Result<(), CopyError> {
+    for section in Section::ALL {
+        let found = target.export(section, None, Portion { items: 1, bytes: 1 }).await.map_err(CopyError::Target)?;
+        if !found.items.is_empty() {
+            return Err(CopyError::NotEmpty(section));
+        }
+    }
+    Ok(())
 }
 
 /// Brings everything that is not there yet.
