@@ -1,6 +1,7 @@
 //! From settings to a server at work, and from a signal to its end.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -73,24 +74,23 @@ pub async fn with_existing_store<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    ensure_exists(config)?;
+    if let Some(path) = missing_file(config)? {
+        anyhow::bail!(
+            "there is no store at {}: `hookcast serve` or `hookcast migrate` makes one, and --database-url names another",
+            path.display()
+        );
+    }
     let store = open_whole_store(config).await?;
     let result = work(&store).await;
     store.close().await;
     result
 }
 
-/// Refuses a store that is not there. Of those on a server only connecting can tell.
-fn ensure_exists(config: &Config) -> anyhow::Result<()> {
-    if let Location::Sqlite(location) = location(config)? {
-        let path = std::path::absolute(location.path())?;
-        anyhow::ensure!(
-            path.exists(),
-            "there is no store at {}: `hookcast serve` or `hookcast migrate` makes one, and --database-url names another",
-            path.display()
-        );
-    }
-    Ok(())
+/// Where an embedded store should be and is not. Of one on a server only connecting can tell.
+fn missing_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    let Location::Sqlite(location) = location(config)? else { return Ok(None) };
+    let path = std::path::absolute(location.path())?;
+    Ok((!path.exists()).then_some(path))
 }
 
 /// Opens the store as [`open_store`] does, unless it is the target of a copy that is not whole.
@@ -118,7 +118,9 @@ pub async fn with_two_stores<T>(
     to: &Config,
     work: impl AsyncFnOnce(&Arc<dyn Store>, &Arc<dyn Store>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    ensure_exists(from)?;
+    if let Some(path) = missing_file(from)? {
+        anyhow::bail!("there is no store at {}", path.display());
+    }
     anyhow::ensure!(!are_same(&location(from)?, &location(to)?), "both URLs name the same store");
     let _source_lock = lock_out_servers(from)?;
     let _target_lock = lock_out_servers(to)?;

@@ -49,9 +49,9 @@ pub(super) async fn fill(world: &World) -> Full {
     let mut events = Vec::new();
     for payload in ["{ \"n\":1.0 }", "\"é\"", "[]"] {
         let batch = world.batch().event("x").payload(payload).to([well, failing, inactive, deleted]);
-        events.push(batch.at(at(1)).accept_one().await);
+        events.push(batch.accept_one().await);
     }
-    events.push(world.batch().event("nobody").at(at(2)).accept_one().await);
+    events.push(world.batch().event("nobody").accept_one().await);
     events.push(world.batch().event("x").payload("7").deduplicate(RULE).to([well]).accept_one().await);
     world.batch().event("x").payload("8").key("a key", 7, REMEMBER).to([well]).accept().await;
     let nothing = world.batch().event("y").deduplicate(Deduplicate::Forever).key("another \"key\"", 8, REMEMBER);
