@@ -82,6 +82,10 @@ impl Acceptor {
                     match error {
                         AcceptError::StaleCatalogue => parts.directory.refresh().await?,
                         AcceptError::LeaseLost => parts.lease.renew().await?,
+                        AcceptError::Store(StoreError::Unavailable(_)) => {
+                            parts.lease.doubt();
+                            break;
+                        }
                         AcceptError::KeyReused | AcceptError::Store(_) => break,
                     }
                 }

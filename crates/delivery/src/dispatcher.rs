@@ -150,6 +150,10 @@ impl Dispatcher {
                 self.unreserve(&wanted, &[]);
                 return match error {
                     StoreError::NotFound => self.parts.lease.renew().await.map(|()| true),
+                    StoreError::Unavailable(_) => {
+                        self.parts.lease.doubt();
+                        Err(error)
+                    }
                     error => Err(error),
                 };
             }

@@ -1,7 +1,10 @@
 //! This process's lease: while it lasts, what the process holds is its own.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,10 @@ use hookcast_store::{
     Store, StoreError,
     engine::{Incarnation, Role},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 /// The lease is renewed when this share of it has passed.
 pub const RENEWALS_PER_LEASE: u32 = 3;
@@ -25,15 +31,31 @@ struct Term {
     ends: Instant,
 }
 
+impl Term {
+    fn covers(&self, time: Duration) -> bool {
+        Instant::now() + time <= self.ends
+    }
+}
+
+/// The term that is renewed, and those before it that were given up and have not run out.
+#[derive(Clone, Debug)]
+struct Terms {
+    current: Term,
+    earlier: Vec<Term>,
+}
+
 /// The lease of this process.
 pub struct Lease {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     role: Role,
     length: Duration,
-    term: watch::Sender<Term>,
+    terms: watch::Sender<Terms>,
     rejoining: tokio::sync::Mutex<()>,
     is_over: Mutex<bool>,
+    /// The store may have given this process what it has not heard of.
+    is_doubtful: AtomicBool,
+    doubted: Notify,
 }
 
 impl Lease {
@@ -49,29 +71,51 @@ impl Lease {
     ) -> Result<Self, StoreError> {
         let asked = Instant::now();
         let holder = store.join(role, length, clock.now()).await?;
-        let (term, _) = watch::channel(Term { holder, ends: asked + length });
-        let rejoining = tokio::sync::Mutex::new(());
-        Ok(Self { store, clock, role, length, term, rejoining, is_over: Mutex::new(false) })
+        let (terms, _) =
+            watch::channel(Terms { current: Term { holder, ends: asked + length }, earlier: Vec::new() });
+        Ok(Self {
+            store,
+            clock,
+            role,
+            length,
+            terms,
+            rejoining: tokio::sync::Mutex::new(()),
+            is_over: Mutex::new(false),
+            is_doubtful: AtomicBool::new(false),
+            doubted: Notify::new(),
+        })
     }
 
     /// Under which name this process holds deliveries now.
     #[must_use]
     pub fn holder(&self) -> Incarnation {
-        self.term.borrow().holder
+        self.terms.borrow().current.holder
     }
 
-    /// Waits until this much of `holder`'s lease is left. Answers `false` when the process holds its deliveries under
-    /// another name by now: what it held under this one may be somebody else's.
+    /// Waits until this much of `holder`'s lease is left. Answers `false` when that will not be: the process holds its
+    /// deliveries under another name by now, and what it held under this one may be somebody else's.
     pub async fn covers(&self, holder: Incarnation, time: Duration) -> bool {
-        let now = *self.term.borrow();
-        if now.holder == holder && Instant::now() + time <= now.ends {
-            return true;
+        let covered = |terms: &Terms| match terms.current.holder == holder {
+            true => terms.current.covers(time).then_some(true),
+            false => Some(terms.earlier.iter().any(|term| term.holder == holder && term.covers(time))),
+        };
+        if let Some(is_covered) = covered(&self.terms.borrow()) {
+            return is_covered;
         }
-        let mut term = self.term.subscribe();
-        let enough = |term: &Term| term.holder != holder || Instant::now() + time <= term.ends;
-        match term.wait_for(enough).await {
-            Ok(term) => term.holder == holder,
+        let mut terms = self.terms.subscribe();
+        match terms.wait_for(|terms| covered(terms).is_some()).await {
+            Ok(terms) => covered(&terms).unwrap_or(false),
             Err(_) => false,
+        }
+    }
+
+    /// Tells that the store did not answer for certain, so that it may hold deliveries for this process which the process does
+    /// not know of. It goes on under a new name; what was held under the old one is sent while that lease lasts, and what
+    /// nobody knows of is due again when it has run out. An embedded store's answers are certain.
+    pub fn doubt(&self) {
+        if self.role == Role::Server {
+            self.is_doubtful.store(true, Ordering::Release);
+            self.doubted.notify_one();
         }
     }
 
@@ -80,8 +124,16 @@ impl Lease {
         let interval = self.length / RENEWALS_PER_LEASE;
         let mut pause = interval;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = match self.renew().await {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.doubted.notified() => tokio::time::sleep(RETRY.min(interval)).await,
+            }
+            let result = if self.is_doubtful.swap(false, Ordering::AcqRel) {
+                self.replace().await.inspect_err(|_| self.is_doubtful.store(true, Ordering::Release))
+            } else {
+                self.renew().await
+            };
+            pause = match result {
                 Ok(()) => interval,
                 Err(error) => {
                     tracing::warn!(%error, "the lease was not renewed; no attempt starts that it does not cover");
@@ -100,9 +152,9 @@ impl Lease {
         let holder = self.holder();
         match self.store.renew(holder, self.length, self.clock.now()).await {
             Ok(()) => {
-                self.term.send_modify(|term| {
-                    if term.holder == holder {
-                        term.ends = asked + self.length;
+                self.terms.send_modify(|terms| {
+                    if terms.current.holder == holder {
+                        terms.current.ends = asked + self.length;
                     }
                 });
                 Ok(())
@@ -118,22 +170,43 @@ impl Lease {
         if self.holder() != lost {
             return Ok(());
         }
+        let current = self.join().await?;
+        tracing::warn!("the lease had run out; this process goes on under a new one");
+        self.terms.send_modify(|terms| terms.current = current);
+        Ok(())
+    }
+
+    /// Goes on under a new name and lets the lease of the old one run out.
+    async fn replace(&self) -> Result<(), StoreError> {
+        let _alone = self.rejoining.lock().await;
+        let current = self.join().await?;
+        tracing::info!("the store did not answer for certain; what it may hold unknown to this process comes back soon");
+        self.terms.send_modify(|terms| {
+            terms.earlier.retain(|term| term.covers(Duration::ZERO));
+            terms.earlier.push(std::mem::replace(&mut terms.current, current));
+        });
+        Ok(())
+    }
+
+    async fn join(&self) -> Result<Term, StoreError> {
         if *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(StoreError::Unavailable("this process is stopping".into()));
         }
         let asked = Instant::now();
         let holder = self.store.join(self.role, self.length, self.clock.now()).await?;
-        tracing::warn!("the lease had run out; this process goes on under a new one");
-        self.term.send_replace(Term { holder, ends: asked + self.length });
-        Ok(())
+        Ok(Term { holder, ends: asked + self.length })
     }
 
-    /// Ends the lease. What is still held is due again for others.
+    /// Ends the leases. What is still held is due again for others.
     ///
     /// # Errors
     /// The store failed; the lease then runs out by itself.
     pub async fn end(&self) -> Result<(), StoreError> {
         *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.store.leave(self.holder(), self.clock.now()).await
+        let terms = self.terms.borrow().clone();
+        for term in terms.earlier {
+            self.store.leave(term.holder, self.clock.now()).await?;
+        }
+        self.store.leave(terms.current.holder, self.clock.now()).await
     }
 }
