@@ -43,6 +43,7 @@ fn every_command_says_what_it_does_and_how_it_ends() {
     for (command, words) in [
         ("serve", "Run the server"),
         ("resend", "Make one pass over the deliveries that are due"),
+        ("health", "Ask a server whether it can do its work"),
         ("trigger", "Post events to a server"),
         ("account", "Register accounts"),
         ("account create", "Register an account"),
@@ -67,7 +68,7 @@ fn every_command_says_what_it_does_and_how_it_ends() {
 #[test]
 fn the_overview_lists_the_commands() {
     let overview = Home::new().expect(&["--help"]);
-    for command in ["serve", "resend", "trigger", "account", "listen", "migrate", "check-config", "demo"] {
+    for command in ["serve", "resend", "health", "trigger", "account", "listen", "migrate", "check-config", "demo"] {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in:\n{overview}");
     }
 }
@@ -81,7 +82,7 @@ fn the_version_is_the_packages() {
 fn the_examples_in_the_help_are_command_lines_that_parse() {
     let home = Home::new();
     let mut examples = 0;
-    for command in ["serve", "resend", "trigger", "check-config"] {
+    for command in ["serve", "resend", "health", "trigger", "check-config"] {
         let help = home.expect(&[command, "--help"]);
         let (_, lines) = help.split_once("\nExamples:\n").unwrap();
         for line in lines.lines() {
