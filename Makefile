@@ -1,11 +1,13 @@
 # Every command installs what it misses on a fresh Debian machine and says so. `make help` lists them.
 
 CARGO ?= cargo
+DOCKER ?= docker
 BIN := target/release/hookcast
 BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test crash lint fmt deny bench bench-quick fuzz tools-c tools-nextest tools-deny tools-fuzz clean
+.PHONY: help build run demo test crash lint fmt deny bench bench-quick fuzz image image-check tools-c tools-nextest
+.PHONY: tools-deny tools-fuzz tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -50,6 +52,12 @@ fuzz: tools-c tools-fuzz ## Fuzz what reads foreign text, each target for FUZZ_S
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$${FUZZ_SECONDS-60} || exit 1; \
 	done
 
+image: ## Build the container image (DOCKER=podman for another engine)
+	$(DOCKER) build --tag hookcast .
+
+image-check: tools-c tools-image ## Try what is in the container image, without a container engine
+	scripts/image-check
+
 clean: ## Remove everything that was built
 	$(CARGO) clean
 
@@ -66,6 +74,9 @@ tools-deny:
 tools-fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz"; $(CARGO) install cargo-fuzz --locked; }
 	@command -v g++ >/dev/null || { echo "installing a C++ compiler (package g++)"; $(APT) g++; }
+
+tools-image:
+	@command -v python3 >/dev/null || { echo "installing Python (package python3)"; $(APT) python3; }
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends

@@ -6,6 +6,7 @@
 mod account;
 mod check_config;
 mod demo;
+mod health;
 mod listen;
 mod migrate;
 mod resend;
@@ -21,8 +22,9 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use url::Url;
 
 use crate::config::{self, Config, Loaded, Sources};
 
@@ -72,6 +74,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 enum Command {
     Serve(serve::Args),
     Resend(resend::Args),
+    Health(health::Args),
     Trigger(trigger::Args),
     #[command(subcommand)]
     Account(account::Command),
@@ -138,6 +141,25 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// The server to ask, without a slash at its end: the one that `--server` names, else the one that the settings describe.
+fn server(config: &Config, given: Option<&str>) -> anyhow::Result<String> {
+    match given {
+        Some(text) => {
+            let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let Some(url) = url else { bail!("--server must be a URL such as https://hooks.example.org") };
+            // It is shown in messages, and a password has no place there.
+            if !url.username().is_empty() || url.password().is_some() {
+                bail!("--server must be a URL without a name and a password");
+            }
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        None if config.listen.port() == 0 => {
+            bail!("the settings let the server take any port: say which with --server")
+        }
+        None => Ok(format!("http://{}", reachable(config.listen))),
+    }
+}
+
 /// Prints a line, or several. Whoever closes the pipe has read enough: what was done stays done, and is no failure.
 fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
@@ -173,6 +195,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(global, args).await,
         Command::Resend(args) => resend::run(global, args).await,
+        Command::Health(args) => health::run(global, &args).await,
         Command::Trigger(args) => trigger::run(global, args).await,
         Command::Account(command) => account::run(global, command).await,
         Command::Listen(args) => listen::run(args).await,

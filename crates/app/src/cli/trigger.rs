@@ -11,7 +11,7 @@ use http_body_util::Full;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, value::RawValue};
 
-use super::{Global, print, reachable};
+use super::{Global, print, server};
 use crate::{config::Config, tokens::Tokens};
 
 /// The most bytes of an answer: receipts of the largest batch fit.
@@ -131,19 +131,6 @@ fn standard_input() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
     Ok(text)
-}
-
-fn server(config: &Config, given: Option<&str>) -> anyhow::Result<String> {
-    match given {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
-            Ok(url.trim_end_matches('/').to_owned())
-        }
-        Some(_) => bail!("--server must be a URL such as https://hooks.example.org"),
-        None if config.listen.port() == 0 => {
-            bail!("the settings let the server take any port: say which with --server")
-        }
-        None => Ok(format!("http://{}", reachable(config.listen))),
-    }
 }
 
 fn token(config: &Config) -> anyhow::Result<SecretString> {

@@ -43,6 +43,7 @@ fn every_command_says_what_it_does_and_how_it_ends() {
     for (command, words) in [
         ("serve", "Run the server"),
         ("resend", "Make one pass over the deliveries that are due"),
+        ("health", "Ask a server whether it can do its work"),
         ("trigger", "Post events to a server"),
         ("account", "Register accounts"),
         ("account create", "Register an account"),
@@ -69,7 +70,9 @@ fn every_command_says_what_it_does_and_how_it_ends() {
 #[test]
 fn the_overview_lists_the_commands() {
     let overview = Home::new().expect(&["--help"]);
-    for command in ["serve", "resend", "trigger", "account", "listen", "migrate", "store", "check-config", "demo"] {
+    for command in
+        ["serve", "resend", "health", "trigger", "account", "listen", "migrate", "store", "check-config", "demo"]
+    {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in:\n{overview}");
     }
 }
@@ -83,7 +86,7 @@ fn the_version_is_the_packages() {
 fn the_examples_in_the_help_are_command_lines_that_parse() {
     let home = Home::new();
     let mut examples = 0;
-    for command in ["serve", "resend", "trigger", "store copy", "check-config"] {
+    for command in ["serve", "resend", "health", "trigger", "store copy", "check-config"] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = home.expect(&arguments);
         let (_, lines) = help.split_once("\nExamples:\n").unwrap();

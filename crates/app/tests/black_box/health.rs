@@ -56,6 +56,62 @@ async fn a_server_that_runs_is_live_and_ready() {
 }
 
 #[tokio::test]
+async fn the_command_asks_the_server_that_the_settings_describe() {
+    let home = Home::new().set("HOOKCAST_LISTEN", "0.0.0.0:0");
+    let server = home.serve();
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    // What listens everywhere is asked at the loopback interface.
+    let home = home.set("HOOKCAST_LISTEN", &format!("0.0.0.0:{port}"));
+    let url = format!("http://127.0.0.1:{port}");
+    assert_eq!(home.expect(&["health"]), format!("{url} is ready\n"));
+    assert_eq!(home.expect(&["health", "--live"]), format!("{url} is live\n"));
+    assert_eq!(home.expect(&["health", "--server", &format!("{url}/")]), format!("{url} is ready\n"));
+    let answer = home.hookcast(&["health", "--json"]).expect(0).json();
+    assert_eq!((&answer["status"], &answer["store"]["kind"]), (&json!("ok"), &json!("sqlite")));
+    assert_eq!(home.hookcast(&["health", "--live", "--json"]).expect(0).json(), json!({"status": "ok"}));
+}
+
+#[tokio::test]
+async fn the_command_says_why_a_server_is_not_ready() {
+    let home = Home::new().set("HOOKCAST_DATABASE_MAX_SIZE", "1MiB");
+    let server = home.serve();
+    fill(&server.http).await;
+    // Ready is what has room for a small event.
+    let small = json!({"event": "e", "payload": "x".repeat(500)});
+    while server.http.try_trigger(&small).await.status == 202 {}
+    let url = format!("http://{}", server.address);
+    let told = home.refusal(&["health", "--server", &url]);
+    assert!(told.starts_with(&format!("hookcast: {url} is not ready (503): the store is full")), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let ended = home.hookcast(&["health", "--json", "--server", &url]).expect(1);
+    assert_eq!((&ended.json()["status"], ended.stderr.as_str()), (&json!(503), ""));
+    // It lives all the same.
+    home.expect(&["health", "--live", "--server", &url]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_fails_where_no_server_answers() {
+    let home = Home::new();
+    let server = home.serve();
+    let url = format!("http://{}", server.address);
+    server.signal("STOP");
+    let told = home.refusal(&["health", "--timeout", "100ms", "--server", &url]);
+    assert!(told.starts_with(&format!("hookcast: no answer from {url}: ")), "{told}");
+    server.kill();
+    let told = home.refusal(&["health", "--server", &url]);
+    assert!(told.contains("Connection refused"), "{told}");
+
+    let other = Receiver::start().await;
+    let told = home.refusal(&["health", "--server", &other.url]);
+    assert!(told.contains("is it a Hookcast server?"), "{told}");
+    let told = home.refusal(&["health"]);
+    assert!(told.contains("say which with --server"), "{told}");
+    let told = home.refusal(&["health", "--server", "http://ada:hidden@127.0.0.1"]);
+    assert!(told.contains("without a name and a password") && !told.contains("hidden"), "{told}");
+    home.hookcast(&["health", "--timeout", "0"]).expect(2);
+}
+
+#[tokio::test]
 async fn a_full_store_refuses_events_and_delivers_those_it_has() {
     let mut receiver = Receiver::start_gated(0).await;
     let home = Home::new().set("HOOKCAST_DATABASE_MAX_SIZE", "1MiB");
