@@ -7,7 +7,7 @@ BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help build run demo test crash lint fmt deny bench bench-quick fuzz image image-check tools-c tools-nextest
-.PHONY: tools-deny tools-fuzz tools-image clean
+.PHONY: tools-deny tools-stores tools-fuzz tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -21,11 +21,11 @@ run: build ## Run the server on http://localhost:9000 with its store in ./data, 
 demo: build ## See it all work: a server, receivers good and bad, fifty citation events
 	$(BIN) demo
 
-test: tools-c tools-nextest ## Everything that must pass
-	$(CARGO) nextest run --workspace --no-fail-fast
+test: tools-c tools-nextest tools-stores ## Everything that must pass, on throw-away servers of PostgreSQL and Redis
+	scripts/with-stores $(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
-crash: tools-c tools-nextest ## Kill the server at random moments under load, many times (CRASH_KILLS=n)
+crash: tools-c tools-nextest tools-stores ## Kill the server at random moments under load, many times (CRASH_KILLS=n)
 	CRASH_KILLS="$${CRASH_KILLS-500}" $(CARGO) nextest run --package hookcast --release --no-capture -E 'test(crash)'
 
 lint: tools-c ## Formatting and clippy, warnings denied
@@ -64,6 +64,11 @@ clean: ## Remove everything that was built
 # SQLite is compiled from C.
 tools-c:
 	@command -v cc >/dev/null || { echo "installing a C compiler (package gcc)"; $(APT) gcc libc6-dev; }
+
+tools-stores:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server pgbouncer python3 >/dev/null || \
+		{ echo "installing PostgreSQL, Redis and PgBouncer (packages postgresql, redis-server, pgbouncer, python3)"; \
+		$(APT) postgresql redis-server pgbouncer python3; }
 
 tools-nextest:
 	@command -v cargo-nextest >/dev/null || { echo "installing cargo-nextest"; $(CARGO) install cargo-nextest --locked; }

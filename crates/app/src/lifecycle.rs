@@ -21,7 +21,7 @@ use hookcast_delivery::{
     service::{Resources, Service, Settings},
 };
 use hookcast_store::{
-    Limits, Location, ServerLock, Settings as StoreSettings, SqliteLocation, Store, StoreError, engine::Role,
+    Limits, Location, ServerLock, Settings as StoreSettings, SqliteLocation, Store, StoreError, StoreKind, engine::Role,
 };
 use tokio::{
     net::TcpListener,
@@ -30,8 +30,8 @@ use tokio::{
 };
 
 use crate::{
-    api::{self, ApiState},
-    config::Config,
+    api::{self, ApiState, Health},
+    config::{Config, NodeRole},
     server,
     tokens::Tokens,
 };
@@ -189,6 +189,7 @@ pub fn delivery_settings(config: &Config) -> Settings {
         success: delivery.success,
         deactivation: delivery.deactivation,
         deduplicate: config.deduplicate,
+        delivers: config.role != NodeRole::Api,
         timeout: delivery.timeout,
         lease: delivery.lease,
         in_flight: delivery.max_in_flight,
@@ -251,35 +252,51 @@ async fn end_dead_servers(config: &Config, store: &Arc<dyn Store>) -> anyhow::Re
     Ok(())
 }
 
-/// Runs the server until a signal ends it. `started` is called once it listens.
-///
-/// # Errors
-/// Whatever keeps it from starting, or from ending well.
-pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &Tokens)) -> anyhow::Result<()> {
-    raise_file_limit();
-    let (role, _lock) = server_role(&config).await?;
-    let store = open_whole_store(&config).await?;
-    let tokens = Tokens::find_or_generate(&config)?;
+/// The tokens of those who ask.
+fn tokens(config: &Config) -> anyhow::Result<Tokens> {
+    let tokens = Tokens::find_or_generate(config)?;
     if TokenHash::of(&tokens.registration) == TokenHash::of(&tokens.trigger) {
         tracing::warn!(
             "registration.token and trigger.token are the same: whoever may trigger events may register accounts"
         );
     }
+    Ok(tokens)
+}
+
+/// Runs the server until a signal ends it. `started` is called once it listens.
+///
+/// # Errors
+/// Whatever keeps it from starting, or from ending well.
+pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, Option<&Tokens>)) -> anyhow::Result<()> {
+    raise_file_limit();
+    anyhow::ensure!(
+        config.role == NodeRole::All || location(&config)?.kind() != StoreKind::Sqlite,
+        "an embedded store has one server, which does everything: set `role` to `all`, or database.url to a database server"
+    );
+    let (role, _lock) = server_role(&config).await?;
+    let store = open_whole_store(&config).await?;
+    let tokens = if config.role == NodeRole::Delivery { None } else { Some(tokens(&config)?) };
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let resources = resources(&config, Arc::clone(&store))?;
     let mut service = Service::start(&resources, delivery_settings(&config), role).await?;
 
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let state = ApiState::new(&config, &tokens, &resources, &service, Arc::clone(&is_stopping));
+    let router = match &tokens {
+        Some(tokens) => {
+            let is_stopping = Arc::clone(&is_stopping);
+            api::router(ApiState::new(&config, tokens, &resources, &service, is_stopping))
+        }
+        None => api::health_router(Health { store: Arc::clone(&store), is_stopping: Arc::clone(&is_stopping) }),
+    };
     let (grace, connections) = (config.shutdown.grace, config.limits.connections);
     let (stop, mut stopping) = watch::channel(());
     let stopped = async move { drop(stopping.changed().await) };
     let address = listener.local_addr()?;
-    let serving = tokio::spawn(server::run(listener, api::router(state), connections, stopped, grace));
+    let serving = tokio::spawn(server::run(listener, router, connections, stopped, grace));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    started(address, &tokens);
+    started(address, tokens.as_ref());
 
     let mut is_broken = false;
     tokio::select! {

@@ -71,8 +71,7 @@ impl Lease {
     ) -> Result<Self, StoreError> {
         let asked = Instant::now();
         let holder = store.join(role, length, clock.now()).await?;
-        let (terms, _) =
-            watch::channel(Terms { current: Term { holder, ends: asked + length }, earlier: Vec::new() });
+        let (terms, _) = watch::channel(Terms { current: Term { holder, ends: asked + length }, earlier: Vec::new() });
         Ok(Self {
             store,
             clock,
@@ -180,7 +179,9 @@ impl Lease {
     async fn replace(&self) -> Result<(), StoreError> {
         let _alone = self.rejoining.lock().await;
         let current = self.join().await?;
-        tracing::info!("the store did not answer for certain; what it may hold unknown to this process comes back soon");
+        tracing::info!(
+            "the store did not answer for certain; what it may hold unknown to this process comes back soon"
+        );
         self.terms.send_modify(|terms| {
             terms.earlier.retain(|term| term.covers(Duration::ZERO));
             terms.earlier.push(std::mem::replace(&mut terms.current, current));

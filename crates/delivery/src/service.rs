@@ -33,6 +33,8 @@ pub struct Settings {
     pub deactivation: DeactivationPolicy,
     /// Whether events of equal content are sent again.
     pub deduplicate: Deduplicate,
+    /// Whether this process delivers. One that does not leaves what it accepts to others.
+    pub delivers: bool,
     /// The deadline of an attempt; the client has the same.
     pub timeout: Duration,
     /// The length of this process's lease.
@@ -100,7 +102,7 @@ impl Service {
         let (recorder, recorder_task) = Recorder::new(Arc::clone(store), Arc::clone(clock), settings.deactivation);
         let parts = resources.parts(&settings, &lease).await?;
         let bounds = Bounds {
-            in_flight: settings.in_flight,
+            in_flight: if settings.delivers { settings.in_flight } else { 0 },
             in_flight_per_lane: settings.in_flight_per_subscription,
             bytes: settings.bytes,
         };
@@ -115,8 +117,10 @@ impl Service {
         let kept = Arc::clone(&lease);
         keeper.spawn(async move { kept.keep().await });
         let mut background = JoinSet::new();
-        let fetching = Arc::clone(&dispatcher);
-        background.spawn(async move { fetching.fetch().await });
+        if settings.delivers {
+            let fetching = Arc::clone(&dispatcher);
+            background.spawn(async move { fetching.fetch().await });
+        }
         let rescuing = Arc::clone(&dispatcher);
         background.spawn(async move { chores::rescue(&rescuing).await });
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));

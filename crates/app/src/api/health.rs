@@ -1,27 +1,43 @@
 //! `GET /health/live` and `GET /health/ready`.
 
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Json,
-    extract::State,
+    extract::{FromRef, State},
     routing::{MethodRouter, get},
 };
+use hookcast_store::Store;
 use serde_json::{Value, json};
 
-use super::{ApiState, error::ApiError};
+use super::error::ApiError;
+
+/// What a node's health depends on.
+#[derive(Clone)]
+pub struct Health {
+    /// Where things are kept.
+    pub store: Arc<dyn Store>,
+    /// Whether the node is on its way to its end.
+    pub is_stopping: Arc<AtomicBool>,
+}
 
 /// The route that says that the process lives.
-pub fn live_routes() -> MethodRouter<ApiState> {
+pub fn live_routes<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
     get(|| async { Json(json!({"status": "ok"})) })
 }
 
 /// The route that says whether it can do its work.
-pub fn ready_routes() -> MethodRouter<ApiState> {
+pub fn ready_routes<S: Clone + Send + Sync + 'static>() -> MethodRouter<S>
+where
+    Health: FromRef<S>,
+{
     get(ready)
 }
 
-async fn ready(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
+async fn ready(State(state): State<Health>) -> Result<Json<Value>, ApiError> {
     if state.is_stopping.load(Ordering::Acquire) {
         return Err(ApiError::unavailable("the server is stopping"));
     }

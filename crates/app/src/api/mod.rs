@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use axum::{Router, middleware, routing::MethodRouter};
+use axum::{Router, extract::FromRef, middleware, routing::MethodRouter};
 use hookcast_core::{clock::Clock, guard::AllowedNetworks, token::TokenHash};
 use hookcast_delivery::{
     acceptor::Acceptor,
@@ -27,8 +27,8 @@ use hookcast_delivery::{
 use hookcast_store::Store;
 use tokio::sync::Semaphore;
 
-pub use self::accounts::ACCESS_TOKEN_PREFIX;
 use self::error::ApiError;
+pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
 use crate::{
     config::{Config, Limits, RegistrationMode},
     lifecycle,
@@ -53,6 +53,12 @@ pub struct Inner {
     /// Room for request bodies, in units of [`body::UNIT`] bytes.
     buffers: Arc<Semaphore>,
     is_stopping: Arc<AtomicBool>,
+}
+
+impl FromRef<ApiState> for Health {
+    fn from_ref(state: &ApiState) -> Self {
+        Self { store: Arc::clone(&state.store), is_stopping: Arc::clone(&state.is_stopping) }
+    }
 }
 
 impl ApiState {
@@ -119,13 +125,25 @@ pub fn router(state: ApiState) -> Router {
         ("/health/live", health::live_routes()),
         ("/health/ready", health::ready_routes()),
     ];
+    routed(routes, "there is no such path; see the README for those there are").with_state(state)
+}
+
+/// The routes of a node that only delivers.
+pub fn health_router(health: Health) -> Router {
+    let routes = [("/health/live", health::live_routes()), ("/health/ready", health::ready_routes())];
+    routed(routes, "this node only delivers: ask one of the role `api` or `all`").with_state(health)
+}
+
+fn routed<S: Clone + Send + Sync + 'static, const N: usize>(
+    routes: [(&str, MethodRouter<S>); N],
+    elsewhere: &'static str,
+) -> Router<S> {
     let mut router = Router::new();
     for (path, methods) in routes {
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     router
-        .fallback(|| async { ApiError::not_found("there is no such path; see the README for those there are") })
+        .fallback(move || async move { ApiError::not_found(elsewhere) })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(middleware::from_fn(body::drain_what_is_left))
-        .with_state(state)
 }

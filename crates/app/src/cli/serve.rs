@@ -25,21 +25,26 @@ use crate::{
 #[command(after_help = "Examples:
   hookcast serve --hints                                         # to try it out
   hookcast serve --listen 0.0.0.0:9000 --database-url sqlite:///var/lib/hookcast/hookcast.db
+  hookcast serve --role api --database-url postgres://hookcast@db.example/hookcast
   HOOKCAST_DELIVERY_ALLOW_NETWORKS=127.0.0.0/8 hookcast serve    # callbacks may go to this machine")]
 pub struct Args {
     /// Where to listen, such as 127.0.0.1:9000 (setting `listen`)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Which part of the work to do: all, api (take requests) or delivery (deliver); setting `role`
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// Print ready-to-paste curl lines, tokens included, once it listens
     #[arg(long)]
     hints: bool,
 }
 
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
-    let config = global.start(&[("listen", args.listen, "--listen")])?;
+    let config = global.start(&[("listen", args.listen, "--listen"), ("role", args.role, "--role")])?;
     let hints = args.hints.then(|| Hints::new(&config));
     lifecycle::serve(config, |address, tokens| {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
+        let Some(tokens) = tokens else { return };
         if let Some(file) = &tokens.file {
             tracing::info!("the tokens that are not configured were made by Hookcast and are in {}", file.display());
         }

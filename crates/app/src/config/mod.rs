@@ -38,6 +38,8 @@ pub use self::{
 pub struct Config {
     /// Where the service answers. Port 0 is any free port.
     pub listen: SocketAddr,
+    /// Which part of the work this node does.
+    pub role: NodeRole,
     /// The store.
     pub database: Database,
     /// Who may register accounts.
@@ -77,6 +79,17 @@ pub struct Database {
     pub require_durable: bool,
     /// A PEM file of certificate authorities that are trusted for the database server besides the public ones.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Which part of the work a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeRole {
+    /// It takes requests and delivers.
+    All,
+    /// It takes requests, and leaves delivering to others.
+    Api,
+    /// It delivers what others have taken.
+    Delivery,
 }
 
 /// Whether anyone may register an account.

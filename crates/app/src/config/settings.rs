@@ -6,7 +6,7 @@ use hookcast_core::policy::{DeactivationPolicy, Deduplicate, RetrySchedule, Succ
 use tracing::Level;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Delivery, Envelope, Limits, Log, LogFormat, Registration,
+    Config, ConfigError, Database, DatabaseUrl, Delivery, Envelope, Limits, Log, LogFormat, NodeRole, Registration,
     RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
         Invalid, Raw, address, choice, database_url, duration, integer, line, masked, network, number, path, plain,
@@ -69,6 +69,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "an IP address and a port such as `127.0.0.1:9000`, `0.0.0.0:9000` or `[::]:9000`",
         show: plain,
         set: |config, raw| put(&mut config.listen, raw.one(address)),
+    },
+    Setting {
+        key: "role",
+        default: "all",
+        doc: "Which part of the work this node does: `api` takes requests and `delivery` delivers, on a database server \
+              that they share.",
+        allowed: "`all`, `api` or `delivery`",
+        show: plain,
+        set: |config, raw| {
+            let roles = [("all", NodeRole::All), ("api", NodeRole::Api), ("delivery", NodeRole::Delivery)];
+            put(&mut config.role, raw.one(choice(roles)))
+        },
     },
     Setting {
         key: "database.url",
@@ -399,6 +411,7 @@ impl Config {
     pub(super) fn blank() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+            role: NodeRole::All,
             database: Database {
                 url: DatabaseUrl::new(""),
                 max_size: None,

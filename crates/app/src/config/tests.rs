@@ -78,6 +78,7 @@ fn defaults() {
     // Every field stands here, so that none lacks its row in the table of settings.
     let expected = Config {
         listen: "127.0.0.1:9000".parse().unwrap(),
+        role: NodeRole::All,
         database: Database {
             url: DatabaseUrl::new("sqlite://data/hookcast.db"),
             max_size: None,
@@ -439,6 +440,7 @@ fn bounds() {
     let (line, long_line) = ("ü".repeat(256), "ü".repeat(257));
     let cases: &[(&str, &[&str], &[&str])] = &[
         ("listen", &["0.0.0.0:0", "[::]:9000"], &["127.0.0.1", "127.0.0.1:65536", ":9000", "localhost:9000"]),
+        ("role", &["all", "api", "delivery"], &["both"]),
         ("database.url", &["redis://host/0"], &["data/hookcast.db"]),
         ("database.max_size", &["0", "1024TiB"], &["1025TiB", "1GB"]),
         ("database.min_free_disk", &["0", "1TiB"], &["2TiB"]),

@@ -122,7 +122,7 @@ async fn what_was_not_begun_when_the_server_stopped_goes_out_after_the_next_star
 async fn two_servers_never_share_a_store() {
     let home = Home::new();
     let server = home.serve();
-    let log = home.try_serve().err().expect("only one starts");
+    let log = home.try_serve(&["serve"]).err().expect("only one starts");
     assert!(log.contains("another server has data/hookcast.db: stop it first"), "{log}");
     server.http.get("/health/ready").send().await.expect(200);
     server.http.trigger("load", json!({})).await;

@@ -21,7 +21,7 @@ use crate::error::StoreError;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the server may take for what is sent at once. Whoever is cut off from it must not wait for ever.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a transaction that lost against another one is tried in all.
 const TRIES: usize = 5;

@@ -1,6 +1,7 @@
 //! What the tests share: a server to start, clients to ask it, receivers to be called.
 
 pub mod command;
+pub mod database;
 pub mod http;
 pub mod receiver;
 pub mod server;

@@ -108,15 +108,23 @@ impl Home {
 
     /// Starts the server and waits until it listens.
     pub fn serve(&self) -> Server {
-        match self.try_serve() {
+        match self.try_serve(&["serve"]) {
             Ok(server) => server,
             Err(log) => panic!("the server did not start:\n{log}"),
         }
     }
 
+    /// Starts a node of this role and waits until it listens.
+    pub fn serve_as(&self, role: &str) -> Server {
+        match self.try_serve(&["serve", "--role", role]) {
+            Ok(server) => server,
+            Err(log) => panic!("the node did not start:\n{log}"),
+        }
+    }
+
     /// Starts the server; what it wrote when it ends before it listens.
-    pub fn try_serve(&self) -> Result<Server, String> {
-        let mut command = self.command(&["serve"]);
+    pub fn try_serve(&self, arguments: &[&str]) -> Result<Server, String> {
+        let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, address) = mpsc::channel();

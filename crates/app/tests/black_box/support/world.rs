@@ -86,6 +86,11 @@ impl Http {
 }
 
 impl Account {
+    /// The same account, asking another node.
+    pub fn at(&self, http: &Http) -> Self {
+        Self { http: http.clone(), token: self.token.clone() }
+    }
+
     /// Subscribes to one type of event at one URL.
     pub async fn subscribe(&self, event: &str, url: &str) -> Subscription {
         let answer = self.try_subscribe(event, url).await.expect(201);

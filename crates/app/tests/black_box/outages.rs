@@ -1,0 +1,117 @@
+//! The database server is away for a while: nothing is promised that is not kept, and nothing needs a person afterwards.
+
+use serde_json::json;
+
+use crate::{
+    nodes::on_servers,
+    support::{
+        database::{Database, Kind},
+        eventually,
+        http::Answer,
+        receiver::Receiver,
+        server::{Home, Server},
+    },
+};
+
+on_servers![
+    events_are_refused_while_the_database_is_away,
+    what_is_in_flight_ends_and_is_recorded_when_the_database_is_back,
+    a_killed_database_loses_nothing_that_was_accepted,
+    a_node_waits_for_no_database_at_its_start,
+];
+
+async fn trigger(node: &Server, n: u64) -> Answer {
+    node.http.try_trigger(&json!({"event": "x", "payload": {"n": n}})).await
+}
+
+/// Waits until the node is as ready as that.
+async fn readiness(node: &Server, status: u16) {
+    eventually(&format!("/health/ready answers {status}"), async || {
+        (node.http.get("/health/ready").send().await.status == status).then_some(())
+    })
+    .await;
+}
+
+async fn events_are_refused_while_the_database_is_away(kind: Kind) {
+    let database = Database::start(kind);
+    let home = Home::on(&database.url);
+    let node = home.serve();
+    let mut receiver = Receiver::start().await;
+    node.http.account("ada").await.subscribe("x", &receiver.url).await;
+    trigger(&node, 1).await.expect(202);
+    receiver.next().await;
+
+    database.stop();
+    for n in 2..10 {
+        let answer = trigger(&node, n).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"), "{answer:?}");
+        let problem = answer.json();
+        assert_eq!(problem["type"], "urn:hookcast:problem:unavailable");
+        assert!(!problem.to_string().contains("127.0.0.1"), "its inside is for the log: {problem}");
+    }
+    readiness(&node, 503).await;
+    node.http.get("/health/live").send().await.expect(200);
+
+    database.start_again();
+    readiness(&node, 200).await;
+    trigger(&node, 10).await.expect(202);
+    assert_eq!(receiver.next().await.json()["payload"]["n"], 10);
+    assert!(receiver.unseen().is_empty());
+    assert!(node.stop().success());
+}
+
+async fn what_is_in_flight_ends_and_is_recorded_when_the_database_is_back(kind: Kind) {
+    let database = Database::start(kind);
+    // Long enough that nobody takes it over meanwhile.
+    let home = Home::on(&database.url).set("HOOKCAST_DELIVERY_TIMEOUT", "20s").set("HOOKCAST_DELIVERY_LEASE", "60s");
+    let node = home.serve();
+    let mut receiver = Receiver::start_gated(0).await;
+    node.http.account("ada").await.subscribe("x", &receiver.url).await;
+    let id = trigger(&node, 1).await.expect(202)["id"].as_str().unwrap().to_owned();
+    receiver.next().await;
+
+    database.stop();
+    receiver.let_through(1);
+    eventually("the recorder meets the outage", async || {
+        node.log().contains("the store does not take outcomes; trying again").then_some(())
+    })
+    .await;
+    database.start_again();
+    readiness(&node, 200).await;
+    let event = node.http.event_in_state(&id, "delivered").await;
+    assert_eq!(event["deliveries"][0]["attempts"].as_array().unwrap().len(), 1);
+    assert!(receiver.unseen().is_empty(), "it was sent once");
+}
+
+async fn a_killed_database_loses_nothing_that_was_accepted(kind: Kind) {
+    let database = Database::start(kind);
+    let home = Home::on(&database.url);
+    let node = home.serve();
+    let mut receiver = Receiver::start().await;
+    let ada = node.http.account("ada").await;
+    let subscription = ada.subscribe("x", &receiver.url).await;
+    // They wait, so that only the database knows of them.
+    ada.set_active(&subscription.id, false).await;
+    let mut promised = Vec::new();
+    for round in 0..5 {
+        for n in 0..20 {
+            let answer = trigger(&node, round * 100 + n).await;
+            promised.push(answer.expect(202)["id"].as_str().unwrap().to_owned());
+        }
+        database.kill();
+        database.start_again();
+        readiness(&node, 200).await;
+    }
+    ada.set_active(&subscription.id, true).await;
+    let mut arrived: Vec<_> = receiver.take(promised.len()).await.iter().map(|received| received.id()).collect();
+    arrived.sort();
+    promised.sort();
+    assert_eq!(arrived, promised);
+}
+
+async fn a_node_waits_for_no_database_at_its_start(kind: Kind) {
+    let database = Database::start(kind);
+    database.stop();
+    let complaint = Home::on(&database.url).refusal(&["serve"]);
+    assert!(complaint.contains("the store at ") && complaint.lines().count() <= 3, "{complaint}");
+}
