@@ -16,6 +16,7 @@ use crate::{
 on_servers![
     events_are_refused_while_the_database_is_away,
     what_is_in_flight_ends_and_is_recorded_when_the_database_is_back,
+    a_database_that_stands_still_holds_nobody_for_ever,
     a_killed_database_loses_nothing_that_was_accepted,
     a_node_waits_for_no_database_at_its_start,
 ];
@@ -81,6 +82,28 @@ async fn what_is_in_flight_ends_and_is_recorded_when_the_database_is_back(kind: 
     let event = node.http.event_in_state(&id, "delivered").await;
     assert_eq!(event["deliveries"][0]["attempts"].as_array().unwrap().len(), 1);
     assert!(receiver.unseen().is_empty(), "it was sent once");
+}
+
+async fn a_database_that_stands_still_holds_nobody_for_ever(kind: Kind) {
+    let database = Database::start(kind);
+    let home = Home::on(&database.url);
+    let node = home.serve();
+    let mut receiver = Receiver::start().await;
+    node.http.account("ada").await.subscribe("x", &receiver.url).await;
+    trigger(&node, 1).await.expect(202);
+    receiver.next().await;
+
+    database.freeze();
+    let refused = trigger(&node, 2).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"), "{refused:?}");
+    database.thaw();
+    readiness(&node, 200).await;
+    trigger(&node, 3).await.expect(202);
+    // The second one may have been stored when the database went on, and then arrives, too.
+    let mut arrived = Vec::new();
+    while !arrived.contains(&json!(3)) {
+        arrived.push(receiver.next().await.json()["payload"]["n"].clone());
+    }
 }
 
 async fn a_killed_database_loses_nothing_that_was_accepted(kind: Kind) {

@@ -80,6 +80,28 @@ impl Database {
         self.run("kill");
     }
 
+    /// Lets it stand still: connections stay, and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends a signal to all of its processes.
+    fn signal(&self, name: &str) {
+        let file = match self.kind {
+            Kind::Postgres => "data/postmaster.pid",
+            Kind::Redis => "pid",
+        };
+        let text = fs::read_to_string(self.folder.path().join("server").join(file)).unwrap();
+        let main = text.lines().next().unwrap().trim().to_owned();
+        let all = children(&main).into_iter().chain([main]);
+        // A child may have ended meanwhile.
+        Command::new("kill").args(["-s", name]).args(all).stderr(Stdio::null()).status().unwrap();
+    }
+
     fn run(&self, verb: &str) -> String {
         run(self.kind, verb, &self.folder.path().join("server"))
     }
@@ -91,6 +113,16 @@ impl Drop for Database {
         let command = command.arg("kill").arg(self.folder.path().join("server"));
         let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
+}
+
+/// The processes that this one has started.
+fn children(parent: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_child = |process: &String| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|found| found.trim() == parent))
+    };
+    processes.filter(is_child).collect()
 }
 
 fn run(kind: Kind, verb: &str, folder: &Path) -> String {
