@@ -58,7 +58,7 @@ pub(super) struct Pool {
 /// Plans are made for tables as they will be, and not as they were when the statement was first used: by index, always.
 macro_rules! begin {
     ($more:literal) => {
-        concat!("BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL jit = off", $more)
+        concat!("BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off", $more)
     };
 }
 
