@@ -17,6 +17,7 @@ mod error;
 pub mod history;
 mod location;
 mod page;
+mod redis;
 mod sqlite;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -88,7 +89,8 @@ impl Default for Settings {
 pub async fn connect(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match location {
         Location::Sqlite(location) => Ok(Arc::new(sqlite::SqliteStore::open(location, settings.limits).await?)),
-        Location::Postgres(_) | Location::Redis(_) => {
+        Location::Redis(url) => Ok(Arc::new(redis::RedisStore::open(url, settings).await?)),
+        Location::Postgres(_) => {
             Err(StoreError::Misconfigured(format!("there is no store of the kind `{}` yet", location.kind())))
         }
     }

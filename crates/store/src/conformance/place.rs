@@ -26,3 +26,12 @@ pub(super) async fn sqlite() -> Place {
     let url = format!("sqlite://{}", folder.path().join("hookcast.db").display());
     Place { location: Location::parse(&url).unwrap(), _folder: Some(folder) }
 }
+
+/// Keys of their own in the Redis that the tests were given. It goes with all that is in it.
+pub(super) async fn redis() -> Place {
+    let url = std::env::var("HOOKCAST_TEST_REDIS")
+        .expect("the Redis tests need a server: run them with `scripts/with-stores cargo nextest run`");
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().file_name().unwrap().to_string_lossy().into_owned();
+    Place { location: Location::parse(&format!("{url}?prefix={prefix}")).unwrap(), _folder: Some(folder) }
+}

@@ -59,7 +59,7 @@ impl Engine for SqliteStore {
 
     /// Other processes write here only now and then, and what they write waits for the next look.
     async fn wait_for_work(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {

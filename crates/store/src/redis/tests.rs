@@ -1,0 +1,1 @@
+//! What only a real Redis server of one's own can show.
