@@ -10,10 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, PushInfo, PushKind, TlsCertificates, Value,
     aio::MultiplexedConnection,
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::sync::{Mutex, Notify};
 
 use super::{errors::breaks_connection, location::RedisLocation, reply::Reply, scripts::Call};
@@ -64,7 +66,8 @@ impl Link {
             }
             None => Client::open(location.server),
         };
-        Ok(Self { client: client?, channel, state: Mutex::new(State::Down(None)), work: Arc::new(Notify::new()) })
+        let client = client.map_err(|error| StoreError::Misconfigured(error.to_string()))?;
+        Ok(Self { client, channel, state: Mutex::new(State::Down(None)), work: Arc::new(Notify::new()) })
     }
 
     /// Runs a script and reads its answer's status.
@@ -155,17 +158,16 @@ impl Open {
 
 /// The public certificate authorities and those of a PEM file, as PEM: the library takes either its own or a whole list.
 fn authorities(file: &Path) -> Result<Vec<u8>, StoreError> {
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-    let own = std::fs::read(file).map_err(|error| {
-        StoreError::Misconfigured(format!("the file of certificate authorities {}: {error}", file.display()))
-    })?;
-    let mut all: String = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .map(|authority| {
-            let text = BASE64_STANDARD.encode(authority);
-            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-        })
-        .collect();
-    all += &String::from_utf8_lossy(&own);
-    Ok(all.into_bytes())
+    let wrong = |reason: &dyn std::fmt::Display| {
+        StoreError::Misconfigured(format!("the certificate authorities in {}: {reason}", file.display()))
+    };
+    let own: Vec<_> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| wrong(&error))?;
+    if own.is_empty() {
+        return Err(wrong(&"there is none"));
+    }
+    let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().chain(&own).map(|authority| {
+        let text = BASE64_STANDARD.encode(authority);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    });
+    Ok(all.collect::<String>().into_bytes())
 }

@@ -1,1 +1,0 @@
-//! What only a real Redis server of one's own can show.
