@@ -48,19 +48,16 @@ pub(super) async fn promise(link: &Link) -> Result<Promise, StoreError> {
 
 impl Durability {
     async fn read(link: &Link) -> Result<Self, StoreError> {
-        match link.command(cmd("CONFIG").arg("GET").arg(&SETTINGS)).await {
-            Ok(answer) => {
-                let settings = HashMap::from_redis_value(answer)
-                    .map_err(|error| StoreError::from(redis::RedisError::from(error)))?;
-                Ok(Self { settings, is_hidden: false })
-            }
-            // Where a provider forbids or has renamed the command, some of it can be told otherwise.
-            Err(StoreError::Misconfigured(_)) => Self::read_info(link).await,
-            Err(StoreError::Unavailable(reason)) if reason.contains("unknown command") => Self::read_info(link).await,
-            Err(error) => Err(error),
+        let answer = link.command(cmd("CONFIG").arg("GET").arg(&SETTINGS)).await?;
+        let settings: HashMap<String, String> =
+            answer.and_then(|answer| HashMap::from_redis_value(answer).ok()).unwrap_or_default();
+        if SETTINGS.iter().all(|setting| settings.contains_key(*setting)) {
+            return Ok(Self { settings, is_hidden: false });
         }
+        Self::read_info(link).await
     }
 
+    /// Where a provider hides the settings, the server tells some of them otherwise.
     async fn read_info(link: &Link) -> Result<Self, StoreError> {
         let mut settings = HashMap::new();
         let (persistence, memory) = (info(link, "persistence").await?, info(link, "memory").await?);

@@ -6,8 +6,20 @@ use crate::error::StoreError;
 
 /// Whether nothing more is to be expected of the connection on which this happened.
 pub(super) fn breaks_connection(error: &RedisError) -> bool {
-    // After an answer that did not come in time, the connection may well be one that leads nowhere.
-    error.is_io_error() || matches!(error.kind(), ErrorKind::Parse | ErrorKind::AuthenticationFailed)
+    // After an answer that did not come in time, the connection may well be one that leads nowhere; and where the server has
+    // become a replica, the name may lead to its successor by now.
+    error.is_io_error() || matches!(error.kind(), ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly))
+}
+
+/// Whether the server does not let its user run the command: it may not, or a provider has taken the command away.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
+        }
+        _ => false,
+    }
 }
 
 impl From<RedisError> for StoreError {

@@ -18,7 +18,12 @@ use redis::{
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::sync::{Mutex, Notify};
 
-use super::{errors::breaks_connection, location::RedisLocation, reply::Reply, scripts::Call};
+use super::{
+    errors::{breaks_connection, is_forbidden},
+    location::RedisLocation,
+    reply::Reply,
+    scripts::Call,
+};
 use crate::error::StoreError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,11 +82,13 @@ impl Link {
         Reply::new(open.judge(result)?)
     }
 
-    /// Runs a command.
-    pub(super) async fn command(&self, command: &Cmd) -> Result<Value, StoreError> {
+    /// Runs a command; answers nothing where the server does not let its user do so.
+    pub(super) async fn command(&self, command: &Cmd) -> Result<Option<Value>, StoreError> {
         let mut open = self.connection().await?;
-        let result = command.query_async(&mut open.connection).await;
-        open.judge(result)
+        match command.query_async(&mut open.connection).await {
+            Err(error) if is_forbidden(&error) => Ok(None),
+            result => open.judge(result).map(Some),
+        }
     }
 
     /// Ends when another process says that there is work, or has said so since the last call.

@@ -36,6 +36,9 @@ use self::{
 };
 use crate::{Settings, error::StoreError};
 
+/// The first version of Redis whose scripts can say what they need.
+const OLDEST_SERVER: u32 = 7;
+
 /// The store on a Redis server.
 pub(crate) struct RedisStore {
     link: Link,
@@ -55,9 +58,21 @@ impl RedisStore {
         let link = Link::new(location, settings.ca_file.as_deref(), format!("{root}work"))?;
         let store =
             Self { link, root, settings: settings.clone(), room: Room::default(), is_full: AtomicBool::new(false) };
+        store.require_version().await?;
         durability::require(&store.link, settings.require_durable).await?;
         store.note_schema().await?;
         Ok(store)
+    }
+
+    /// Refuses a server that is too old, in better words than it would find itself.
+    async fn require_version(&self) -> Result<(), StoreError> {
+        let server = room::info(&self.link, "server").await?;
+        match server.get("redis_version") {
+            Some(version) if is_too_old(version) => Err(StoreError::Misconfigured(format!(
+                "the Redis server is of version {version}, and Hookcast needs {OLDEST_SERVER} or later"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Notes which version writes here, unless what is here is for newer ones.
@@ -87,4 +102,8 @@ impl RedisStore {
         reply.expect_ok()?;
         Ok(reply)
     }
+}
+
+fn is_too_old(version: &str) -> bool {
+    version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major < OLDEST_SERVER)
 }

@@ -63,11 +63,10 @@ impl Memory {
 
 /// What the server tells of itself in a section of `INFO`; nothing where its user may not ask.
 pub(super) async fn info(link: &Link, section: &str) -> Result<HashMap<String, String>, StoreError> {
-    let text = match link.command(cmd("INFO").arg(section)).await {
-        Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
-        Ok(Value::VerbatimString { text, .. }) => text,
-        Ok(_) | Err(StoreError::Misconfigured(_)) => String::new(),
-        Err(error) => return Err(error),
+    let text = match link.command(cmd("INFO").arg(section)).await? {
+        Some(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
+        Some(Value::VerbatimString { text, .. }) => text,
+        _ => String::new(),
     };
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
     Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())

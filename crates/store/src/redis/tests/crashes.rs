@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::server::{Sender, Server};
-use crate::{AcceptError, PageRequest, StoreError};
+use super::server::{Sender, Server, open};
+use crate::{AcceptError, PageRequest, Settings, StoreError};
 
 const ALL: PageRequest = PageRequest { limit: 100, cursor: None };
 
@@ -62,7 +62,7 @@ async fn scripts_that_the_server_has_forgotten_are_loaded_again() {
 async fn a_server_that_says_nothing_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", silent.local_addr().unwrap());
-    let opened = super::server::open(&url, Default::default()).await;
+    let opened = open(&url, Settings::default()).await;
     assert!(matches!(opened.err().unwrap(), StoreError::Unavailable(_)));
 }
 

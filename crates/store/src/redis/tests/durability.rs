@@ -68,6 +68,9 @@ async fn settings_that_are_hidden_promise_nothing() {
     assert!(!promise.survives_restart);
     assert!(promise.remarks[0].contains("could not be checked"), "{:?}", promise.remarks);
 
+    // One who may not even see what little the server tells anybody.
+    server.command(&["ACL", "SETUSER", "hookcast", "-info"]);
+    assert!(open(&url, Settings::default()).await.is_err());
     server.command(&["ACL", "SETUSER", "hookcast", "+config|get"]);
     open(&url, Settings::default()).await.unwrap();
 }

@@ -1,7 +1,15 @@
 //! A server whose memory is full.
 
-use super::server::{Sender, Server};
+use std::time::Duration;
+
+use hookcast_core::clock::Timestamp;
+
+use super::server::{NOW, Sender, Server};
 use crate::{AcceptError, StoreError};
+
+fn day_after() -> Timestamp {
+    NOW.plus(Duration::from_secs(86_400))
+}
 
 fn is_full<T>(result: &Result<T, AcceptError>) -> bool {
     matches!(result, Err(AcceptError::Store(StoreError::Full(_))))
@@ -27,8 +35,7 @@ async fn events_are_refused_before_the_memory_is_full_and_outcomes_never() {
     for claimed in &claimed {
         sender.deliver(claimed).await;
     }
-    let day_after = super::server::NOW.plus(std::time::Duration::from_secs(86_400));
-    assert_eq!(sender.store.purge(day_after, day_after).await.unwrap().events, u64::try_from(accepted).unwrap());
+    assert_eq!(sender.store.purge(day_after(), day_after()).await.unwrap().events, u64::try_from(accepted).unwrap());
     server.command(&["CONFIG", "SET", "maxmemory", "20mb"]);
     sender.store.check().await.unwrap();
     sender.send(10).await.unwrap();
@@ -48,9 +55,8 @@ async fn what_has_been_taken_away_leaves_no_key_behind() {
     }
     let claimed = sender.claim().await.unwrap();
     sender.deliver(&claimed[0]).await;
-    sender.store.release(sender.holder, vec![claimed[1].id, claimed[2].id], super::server::NOW).await.unwrap();
-    let day_after = super::server::NOW.plus(std::time::Duration::from_secs(86_400));
-    assert_eq!(sender.store.purge(day_after, day_after).await.unwrap().events, 3);
+    sender.store.release(sender.holder, vec![claimed[1].id, claimed[2].id], NOW).await.unwrap();
+    assert_eq!(sender.store.purge(day_after(), day_after()).await.unwrap().events, 3);
     assert_eq!(keys(), before);
     assert_eq!(server.command(&["HGET", "{hookcast}:meta", "bytes"]), redis::Value::BulkString(b"0".to_vec()));
 }
