@@ -20,10 +20,10 @@ pub(super) const SCHEMA: Schema = Schema { version: 1, oldest_reader: 1 };
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
 macro_rules! scripts {
-    ($($name:ident: $flags:literal, $file:literal;)+) => {$(
+    ($($name:ident: $header:literal, $file:literal;)+) => {$(
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let text = include_str!(concat!("scripts/", $file, ".lua"));
-            Script::new(&format!("#!lua flags={}\n{PRELUDE}{text}", $flags))
+            Script::new(&[$header, "\n", PRELUDE, text].concat())
         });
     )+};
 }
@@ -31,31 +31,31 @@ macro_rules! scripts {
 // What has no flag is refused by a server whose memory is full, before it has written anything. What makes the best of things
 // that are there already, or makes them less, must work even then.
 scripts! {
-    OPEN: "", "open";
-    CHECK: "", "check";
-    ACCEPT: "", "accept";
-    CREATE_ACCOUNT: "", "create_account";
-    SUBSCRIBE: "", "subscribe";
+    CHECK: "#!lua", "check";
+    ACCEPT: "#!lua", "accept";
+    CREATE_ACCOUNT: "#!lua", "create_account";
+    SUBSCRIBE: "#!lua", "subscribe";
 
-    JOIN: "allow-oom", "join";
-    RENEW: "allow-oom", "renew";
-    LEAVE: "allow-oom", "leave";
-    RESCUE: "allow-oom", "rescue";
-    CLAIM: "allow-oom", "claim";
-    FINISH: "allow-oom", "finish";
-    RELEASE: "allow-oom", "release";
-    PURGE: "allow-oom", "purge";
-    ROTATE_TOKEN: "allow-oom", "rotate_token";
-    ROTATE_SECRET: "allow-oom", "rotate_secret";
-    SET_ACTIVE: "allow-oom", "set_active";
-    UNSUBSCRIBE: "allow-oom", "unsubscribe";
+    OPEN: "#!lua flags=allow-oom", "open";
+    JOIN: "#!lua flags=allow-oom", "join";
+    RENEW: "#!lua flags=allow-oom", "renew";
+    LEAVE: "#!lua flags=allow-oom", "leave";
+    RESCUE: "#!lua flags=allow-oom", "rescue";
+    CLAIM: "#!lua flags=allow-oom", "claim";
+    FINISH: "#!lua flags=allow-oom", "finish";
+    RELEASE: "#!lua flags=allow-oom", "release";
+    PURGE: "#!lua flags=allow-oom", "purge";
+    ROTATE_TOKEN: "#!lua flags=allow-oom", "rotate_token";
+    ROTATE_SECRET: "#!lua flags=allow-oom", "rotate_secret";
+    SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
+    UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
 
-    DUE: "no-writes", "due";
-    ACCOUNT_BY_TOKEN: "no-writes", "account_by_token";
-    ACCOUNTS: "no-writes", "accounts";
-    SUBSCRIPTION: "no-writes", "subscription";
-    SUBSCRIPTIONS: "no-writes", "subscriptions";
-    CHANGES: "no-writes", "changes";
-    EVENT: "no-writes", "event";
-    DELIVERIES: "no-writes", "deliveries";
+    DUE: "#!lua flags=no-writes", "due";
+    ACCOUNT_BY_TOKEN: "#!lua flags=no-writes", "account_by_token";
+    ACCOUNTS: "#!lua flags=no-writes", "accounts";
+    SUBSCRIPTION: "#!lua flags=no-writes", "subscription";
+    SUBSCRIPTIONS: "#!lua flags=no-writes", "subscriptions";
+    CHANGES: "#!lua flags=no-writes", "changes";
+    EVENT: "#!lua flags=no-writes", "event";
+    DELIVERIES: "#!lua flags=no-writes", "deliveries";
 }

@@ -30,6 +30,7 @@ async fn events_are_refused_before_the_memory_is_full_and_outcomes_never() {
     server.command(&["CONFIG", "SET", "maxmemory", "3mb"]);
     assert!(is_full(&sender.send(10).await));
     assert!(matches!(sender.store.check().await, Err(StoreError::Full(_))));
+    sender.store = server.open().await.unwrap();
     let claimed = sender.claim().await.unwrap();
     assert_eq!(claimed.len(), accepted);
     for claimed in &claimed {
