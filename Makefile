@@ -19,8 +19,8 @@ run: build ## Run the server on http://localhost:9000 with its store in ./data, 
 demo: build ## See it all work: a server, receivers good and bad, fifty citation events
 	$(BIN) demo
 
-test: tools-c tools-nextest ## Everything that must pass, on a PostgreSQL and a Redis of its own
-	scripts/with-stores $(CARGO) nextest run --workspace --no-fail-fast
+test: tools-c tools-nextest ## Everything that must pass
+	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
 crash: tools-c tools-nextest ## Kill the server at random moments under load, many times (CRASH_KILLS=n)

@@ -1,6 +1,7 @@
 //! From settings to a server at work, and from a signal to its end.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -73,18 +74,90 @@ pub async fn with_existing_store<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    if let Location::Sqlite(location) = location(config)? {
-        let path = std::path::absolute(location.path())?;
-        anyhow::ensure!(
-            path.exists(),
+    if let Some(path) = missing_file(config)? {
+        anyhow::bail!(
             "there is no store at {}: `hookcast serve` or `hookcast migrate` makes one, and --database-url names another",
             path.display()
         );
     }
-    let store = open_store(config).await?;
+    let store = open_whole_store(config).await?;
     let result = work(&store).await;
     store.close().await;
     result
+}
+
+/// Where an embedded store should be and is not. Of one on a server only connecting can tell.
+fn missing_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    let Location::Sqlite(location) = location(config)? else { return Ok(None) };
+    let path = std::path::absolute(location.path())?;
+    Ok((!path.exists()).then_some(path))
+}
+
+/// Opens the store as [`open_store`] does, unless it is the target of a copy that is not whole.
+async fn open_whole_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let store = open_store(config).await?;
+    let refusal = match store.progress().await {
+        Ok(None) => return Ok(store),
+        Ok(Some(_)) => anyhow::anyhow!(
+            "the store at {} is an unfinished copy: run `hookcast store copy` again, which ends it",
+            config.database.url
+        ),
+        Err(error) => error.into(),
+    };
+    store.close().await;
+    Err(refusal)
+}
+
+/// Does some work on two stores, of which the first is there and no server of an embedded one lives, and closes them. No
+/// server starts on an embedded one meanwhile.
+///
+/// # Errors
+/// The stores are not so, or the work's own.
+pub async fn with_two_stores<T>(
+    from: &Config,
+    to: &Config,
+    work: impl AsyncFnOnce(&Arc<dyn Store>, &Arc<dyn Store>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    if let Some(path) = missing_file(from)? {
+        anyhow::bail!("there is no store at {}", path.display());
+    }
+    anyhow::ensure!(!are_same(&location(from)?, &location(to)?), "both URLs name the same store");
+    let _source_lock = lock_out_servers(from)?;
+    let _target_lock = lock_out_servers(to)?;
+    let source = open_store(from).await?;
+    let target = match open_store(to).await {
+        Ok(target) => target,
+        Err(error) => {
+            source.close().await;
+            return Err(error);
+        }
+    };
+    let result = async {
+        end_dead_servers(from, &source).await?;
+        work(&source, &target).await
+    };
+    let result = result.await;
+    source.close().await;
+    target.close().await;
+    result
+}
+
+fn are_same(one: &Location, other: &Location) -> bool {
+    let path = |location: &SqliteLocation| std::fs::canonicalize(location.path()).ok();
+    match (one, other) {
+        (Location::Sqlite(one), Location::Sqlite(other)) => path(one).is_some_and(|one| path(other) == Some(one)),
+        _ => one == other,
+    }
+}
+
+/// Takes the place of an embedded store's server.
+fn lock_out_servers(config: &Config) -> anyhow::Result<Option<ServerLock>> {
+    let Location::Sqlite(location) = location(config)? else { return Ok(None) };
+    match ServerLock::take(&location) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(StoreError::Conflict) => anyhow::bail!("a server has {}: stop it first", location.path().display()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The networks that callbacks may reach although they are special.
@@ -165,9 +238,17 @@ pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> 
         Err(StoreError::Conflict) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let now = SystemClock.now();
-    let holder = store.join(Role::OnlyServer, config.delivery.lease, now).await?;
-    Ok(store.leave(holder, now).await?)
+    end_dead_servers(config, store).await
+}
+
+/// Ends the leases of an embedded store's dead servers. Whoever calls it has the store's lock.
+async fn end_dead_servers(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<()> {
+    if let Location::Sqlite(_) = location(config)? {
+        let now = SystemClock.now();
+        let holder = store.join(Role::OnlyServer, config.delivery.lease, now).await?;
+        store.leave(holder, now).await?;
+    }
+    Ok(())
 }
 
 /// Runs the server until a signal ends it. `started` is called once it listens.
@@ -177,7 +258,7 @@ pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> 
 pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, &Tokens)) -> anyhow::Result<()> {
     raise_file_limit();
     let (role, _lock) = server_role(&config).await?;
-    let store = open_store(&config).await?;
+    let store = open_whole_store(&config).await?;
     let tokens = Tokens::find_or_generate(&config)?;
     if TokenHash::of(&tokens.registration) == TokenHash::of(&tokens.trigger) {
         tracing::warn!(

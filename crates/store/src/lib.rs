@@ -1,4 +1,4 @@
-//! Where things are kept: three traits by role, which one backend implements, and [`connect`], which picks it by URL.
+//! Where things are kept: four traits by role, which one backend implements, and [`connect`], which picks it by URL.
 //!
 //! Every method is a verb of the domain and atomic by itself; no transaction leaks out. What a store promises beyond its
 //! methods' own words:
@@ -19,6 +19,7 @@ mod location;
 mod page;
 mod redis;
 mod sqlite;
+pub mod transfer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,11 +30,12 @@ pub use history::History;
 pub use location::{Location, StoreKind};
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use sqlite::{ServerLock, SqliteLocation};
+pub use transfer::Transfer;
 
 /// One backend in all of its roles.
-pub trait Store: Engine + Catalogue + History {}
+pub trait Store: Engine + Catalogue + History + Transfer {}
 
-impl<T: Engine + Catalogue + History> Store for T {}
+impl<T: Engine + Catalogue + History + Transfer> Store for T {}
 
 /// The bounds within which a store keeps what it is given.
 #[derive(Clone, Copy, Debug)]

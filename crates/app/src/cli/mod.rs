@@ -10,6 +10,7 @@ mod listen;
 mod migrate;
 mod resend;
 mod serve;
+mod store;
 mod trigger;
 
 use std::{
@@ -76,6 +77,8 @@ enum Command {
     Account(account::Command),
     Listen(listen::Args),
     Migrate(migrate::Args),
+    #[command(subcommand)]
+    Store(store::Command),
     CheckConfig(check_config::Args),
     Demo(demo::Args),
 }
@@ -174,6 +177,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Account(command) => account::run(global, command).await,
         Command::Listen(args) => listen::run(args).await,
         Command::Migrate(args) => migrate::run(global, &args).await,
+        Command::Store(command) => store::run(global, command).await,
         Command::CheckConfig(args) => check_config::run(global, &args),
         Command::Demo(args) => demo::run(args).await,
     }

@@ -19,6 +19,9 @@ use super::{
 /// What the environment's names of settings begin with.
 const PREFIX: &str = "HOOKCAST_";
 
+/// Names of the environment that stand for flags of a command, so that passwords need not be on its command line.
+const FLAGS: [&str; 2] = ["HOOKCAST_COPY_FROM", "HOOKCAST_COPY_TO"];
+
 /// Names of the prototype that stand for one setting.
 const RENAMED: [(&str, &str); 2] =
     [("WEBHOOK_REGISTRATION_TOKEN", "registration.token"), ("WEBHOOK_TRIGGER_TOKEN", "trigger.token")];
@@ -156,7 +159,7 @@ impl Layers {
 
     fn read_environment(&mut self, environment: &[(OsString, OsString)]) {
         let own = environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
-        for (name, value) in own.filter(|(name, _)| name.starts_with(PREFIX)) {
+        for (name, value) in own.filter(|(name, _)| name.starts_with(PREFIX) && !FLAGS.contains(name)) {
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) {
                 self.put(setting.key, raw_variable(value), Source::Environment(name.to_owned()));
             } else {

@@ -48,6 +48,8 @@ fn every_command_says_what_it_does_and_how_it_ends() {
         ("account create", "Register an account"),
         ("account rotate-token", "Give an account a new access token"),
         ("migrate", "Create the store's tables"),
+        ("store", "Copy a store to another one"),
+        ("store copy", "Copy everything from one store to another"),
         ("check-config", "Check the settings"),
     ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
@@ -67,7 +69,7 @@ fn every_command_says_what_it_does_and_how_it_ends() {
 #[test]
 fn the_overview_lists_the_commands() {
     let overview = Home::new().expect(&["--help"]);
-    for command in ["serve", "resend", "trigger", "account", "listen", "migrate", "check-config", "demo"] {
+    for command in ["serve", "resend", "trigger", "account", "listen", "migrate", "store", "check-config", "demo"] {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in:\n{overview}");
     }
 }
@@ -81,8 +83,9 @@ fn the_version_is_the_packages() {
 fn the_examples_in_the_help_are_command_lines_that_parse() {
     let home = Home::new();
     let mut examples = 0;
-    for command in ["serve", "resend", "trigger", "check-config"] {
-        let help = home.expect(&[command, "--help"]);
+    for command in ["serve", "resend", "trigger", "store copy", "check-config"] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = home.expect(&arguments);
         let (_, lines) = help.split_once("\nExamples:\n").unwrap();
         for line in lines.lines() {
             let (_, example) = line.split_once("hookcast ").unwrap();

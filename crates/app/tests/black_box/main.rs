@@ -7,6 +7,7 @@ mod accounts;
 mod bodies;
 mod commands;
 mod configuration;
+mod copying;
 mod crash;
 mod deactivation;
 mod deliver;

@@ -4,7 +4,7 @@
 //! and processes, and passes the time in as a parameter, so that nothing here ever sleeps. A second process is a second
 //! handle on the same store.
 //!
-//! To add a store: a function in [`place`], and its line in [`cases!`]. To add a case: an `async fn` and its name in the
+//! To add a store: a function in [`place`] with its arm in `Place::another`, and its line in [`cases!`]. To add a case: an `async fn` and its name in the
 //! file's list; the compiler warns of one that is in no list. What only one store can do is in a list that names it.
 
 /// Makes a test of every case on every store.
@@ -33,6 +33,7 @@ macro_rules! cases {
 }
 
 mod batch;
+mod full;
 mod place;
 mod process;
 mod world;
@@ -54,3 +55,4 @@ mod outcomes;
 mod passes;
 mod retention;
 mod subscriptions;
+mod transfer;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::{Limits, Location, Settings, Store, connect};
+use crate::{Limits, Location, Settings, Store, StoreKind, connect};
 
 /// An empty place for a store, for as long as this value lives.
 pub(super) struct Place {
@@ -17,6 +17,15 @@ impl Place {
     /// A handle of its own on the store at this place.
     pub(super) async fn open(&self, limits: Limits) -> Arc<dyn Store> {
         connect(&self.location, &Settings { limits, ..Settings::default() }).await.unwrap()
+    }
+
+    /// Another empty place for a store of the same kind.
+    pub(super) async fn another(&self) -> Self {
+        match self.location.kind() {
+            StoreKind::Sqlite => sqlite().await,
+            StoreKind::Redis => redis().await,
+            kind @ StoreKind::Postgres => panic!("there is no place for {kind} yet"),
+        }
     }
 }
 

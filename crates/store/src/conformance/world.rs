@@ -96,6 +96,17 @@ impl World {
         Process::join(self.place.open(Limits::default()).await, role, lease, now).await
     }
 
+    /// An empty place for another store of the same kind.
+    pub(super) async fn another_place(&self) -> Place {
+        self.place.another().await
+    }
+
+    /// The world of another store, whose things are not like the ones here.
+    pub(super) async fn at(&self, place: Place) -> Self {
+        let made = AtomicU64::new(self.made.load(Ordering::Relaxed));
+        Self { made, ..Self::new(place).await }
+    }
+
     /// The same store after all of its processes have ended.
     pub(super) async fn reopened(self) -> Self {
         let Self { place, here, made } = self;

@@ -146,7 +146,14 @@ fn accepted(batch: &Batch, mut reply: Reply) -> Result<Accepted, AcceptError> {
     Ok(accepted)
 }
 
-fn replayed(mut reply: Reply) -> Result<Accepted, AcceptError> {
+fn replayed(reply: Reply) -> Result<Accepted, AcceptError> {
+    let receipts = receipts(reply)?;
+    let held = vec![Vec::new(); receipts.len()];
+    Ok(Accepted { receipts, held, replayed: true })
+}
+
+/// Reads the receipts that an idempotency key stands for.
+pub(super) fn receipts(mut reply: Reply) -> Result<Vec<Receipt>, StoreError> {
     let mut receipts = Vec::new();
     while !reply.is_empty() {
         let receipt: Receipt = serde_json::from_slice(&reply.bytes()?).map_err(|_| malformed())?;
@@ -159,6 +166,5 @@ fn replayed(mut reply: Reply) -> Result<Accepted, AcceptError> {
             }
         });
     }
-    let held = vec![Vec::new(); receipts.len()];
-    Ok(Accepted { receipts, held, replayed: true })
+    Ok(receipts)
 }

@@ -4,7 +4,8 @@
 //! versions of it can use one store side by side; `scripts/prelude.lua` says how things are kept.
 //!
 //! - [`location`]: the URL. [`link`]: the connection. [`scripts`]: the scripts. [`reply`] and [`rows`]: what they answer.
-//! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`] and [`claim`] do the larger parts of the engine's work.
+//! - [`engine`], [`catalogue`], [`history`], [`transfer`]: the traits; [`accept`] and [`claim`] do the larger parts of the
+//!   engine's work, [`export`] and [`import`] those of a transfer.
 //! - [`durability`]: what the server's settings promise. [`room`]: whether its memory is nearly full.
 
 mod accept;
@@ -13,7 +14,9 @@ mod claim;
 mod durability;
 mod engine;
 mod errors;
+mod export;
 mod history;
+mod import;
 mod link;
 mod location;
 mod reply;
@@ -22,6 +25,7 @@ mod rows;
 mod scripts;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::sync::atomic::AtomicBool;
 

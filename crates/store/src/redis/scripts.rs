@@ -33,6 +33,7 @@ macro_rules! scripts {
 scripts! {
     CHECK: "#!lua", "check";
     ACCEPT: "#!lua", "accept";
+    IMPORT: "#!lua", "import";
     CREATE_ACCOUNT: "#!lua", "create_account";
     SUBSCRIBE: "#!lua", "subscribe";
 
@@ -49,6 +50,7 @@ scripts! {
     ROTATE_SECRET: "#!lua flags=allow-oom", "rotate_secret";
     SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
+    FINISH_IMPORT: "#!lua flags=allow-oom", "finish_import";
 
     DUE: "#!lua flags=no-writes", "due";
     ACCOUNT_BY_TOKEN: "#!lua flags=no-writes", "account_by_token";
@@ -58,4 +60,6 @@ scripts! {
     CHANGES: "#!lua flags=no-writes", "changes";
     EVENT: "#!lua flags=no-writes", "event";
     DELIVERIES: "#!lua flags=no-writes", "deliveries";
+    PROGRESS: "#!lua flags=no-writes", "progress";
+    EXPORT: "#!lua flags=no-writes", "export";
 }

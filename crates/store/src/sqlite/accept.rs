@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
     lanes,
-    rows::{Keys, SubscriptionKey, integer},
+    rows::{Keys, SubscriptionKey, integer, receipts, receipts_text},
     work::is_alive,
 };
 use crate::{
@@ -120,9 +120,7 @@ fn earlier_receipts(
     match earlier {
         None => Ok(None),
         Some((digest, _)) if digest != idempotency.body_digest => Err(AcceptError::KeyReused),
-        Some((_, receipts)) => serde_json::from_str(&receipts)
-            .map(Some)
-            .map_err(|error| StoreError::Corrupt(format!("an idempotency key's receipts: {error}")).into()),
+        Some((_, text)) => Ok(Some(receipts(&text)?)),
     }
 }
 
@@ -132,11 +130,10 @@ fn remember(
     receipts: &[Receipt],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let receipts = serde_json::to_string(receipts).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     connection.prepare_cached("INSERT OR REPLACE INTO idempotency_keys VALUES (?, ?, ?, ?)")?.execute((
         &idempotency.key,
         idempotency.body_digest,
-        receipts,
+        receipts_text(receipts)?,
         now.plus(idempotency.remember).as_millis(),
     ))?;
     Ok(())

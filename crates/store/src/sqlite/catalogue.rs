@@ -253,7 +253,8 @@ pub(super) fn deactivate(transaction: &Transaction<'_>, key: SubscriptionKey) ->
     Ok(())
 }
 
-fn next_version(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
+/// Counts a change of the catalogue.
+pub(super) fn next_version(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
     Ok(transaction
         .prepare_cached("UPDATE catalogue SET version = version + 1 RETURNING version")?
         .query_row([], |row| row.get(0))?)

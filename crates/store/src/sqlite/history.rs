@@ -119,7 +119,8 @@ fn records(
     Ok(Page::from_rows(records, limit))
 }
 
-fn attempts(connection: &Connection, position: i64) -> Result<Vec<Attempt>, StoreError> {
+/// A delivery's attempts, the first one first.
+pub(super) fn attempts(connection: &Connection, position: i64) -> Result<Vec<Attempt>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT number, time, latency_ms, status, failure, detail FROM attempts WHERE delivery = ? ORDER BY number",
     )?;

@@ -3,18 +3,22 @@
 //! - [`writer`]: the thread, its queue, group commit.
 //! - [`readers`]: connections for what only reads.
 //! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`], [`work`], [`outcomes`] and [`lanes`] do the engine's work.
+//! - [`transfer`]: giving all away ([`export`]) and taking it in ([`import`]).
 //! - [`schema`]: connections, pragmas, migrations. [`location`]: the URL and the lock of the only server.
 
 mod accept;
 mod catalogue;
 mod engine;
+mod export;
 mod history;
+mod import;
 mod lanes;
 mod location;
 mod outcomes;
 mod readers;
 mod rows;
 mod schema;
+mod transfer;
 mod work;
 mod writer;
 

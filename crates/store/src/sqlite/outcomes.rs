@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hookcast_core::{
     clock::Timestamp,
-    delivery::{AttemptResult, DeliveryState, Next},
+    delivery::{Attempt, AttemptResult, DeliveryState, Next},
     policy::DeactivationPolicy,
     subscription::Health,
 };
@@ -49,7 +49,7 @@ impl<'t> Outcomes<'t> {
         for outcome in outcomes {
             match self.keys.of(self.transaction, outcome.subscription)? {
                 Some(lane) if self.settle(outcome, lane)? => {
-                    self.insert_attempt(outcome)?;
+                    insert_attempt(self.transaction, integer(outcome.delivery.position()), &outcome.attempt)?;
                     if !self.update_health(outcome, lane)? {
                         finished.deactivated.push(outcome.subscription);
                     }
@@ -88,24 +88,6 @@ impl<'t> Outcomes<'t> {
         Ok(settled == 1)
     }
 
-    fn insert_attempt(&self, outcome: &Outcome) -> Result<(), StoreError> {
-        let attempt = &outcome.attempt;
-        let (status, failure, detail) = match &attempt.result {
-            AttemptResult::Answered(answer) => (Some(answer.status), None, &answer.excerpt),
-            AttemptResult::Unanswered { failure, detail } => (None, Some(failure.as_str()), detail),
-        };
-        self.transaction.prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute((
-            integer(outcome.delivery.position()),
-            attempt.number,
-            attempt.time.as_millis(),
-            attempt.latency_ms,
-            status,
-            failure,
-            detail,
-        ))?;
-        Ok(())
-    }
-
     /// Keeps the subscription's record of failures; answers whether it stays as active as it was.
     fn update_health(&mut self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {
         if outcome.verdict.next == Next::Delivered {
@@ -138,6 +120,24 @@ impl<'t> Outcomes<'t> {
         }
         Ok(true)
     }
+}
+
+/// Stores an attempt of the delivery at `position`.
+pub(super) fn insert_attempt(connection: &Connection, position: i64, attempt: &Attempt) -> Result<(), StoreError> {
+    let (status, failure, detail) = match &attempt.result {
+        AttemptResult::Answered(answer) => (Some(answer.status), None, &answer.excerpt),
+        AttemptResult::Unanswered { failure, detail } => (None, Some(failure.as_str()), detail),
+    };
+    connection.prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute((
+        position,
+        attempt.number,
+        attempt.time.as_millis(),
+        attempt.latency_ms,
+        status,
+        failure,
+        detail,
+    ))?;
+    Ok(())
 }
 
 fn is_deleted(connection: &Connection, lane: SubscriptionKey) -> Result<bool, StoreError> {

@@ -15,7 +15,7 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::value::RawValue;
 
-use crate::{catalogue::SubscriptionStatus, error::StoreError};
+use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
 
 /// The number under which tables name a subscription.
 pub(super) type SubscriptionKey = i64;
@@ -124,4 +124,14 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
         payload: RawValue::from_string(row.get(at + 4)?)
             .map_err(|_| StoreError::Corrupt("an event's payload is no JSON".into()))?,
     })
+}
+
+/// Reads the receipts of an idempotency key.
+pub(super) fn receipts(text: &str) -> Result<Vec<Receipt>, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("an idempotency key's receipts: {error}")))
+}
+
+/// How the receipts of an idempotency key are kept.
+pub(super) fn receipts_text(receipts: &[Receipt]) -> Result<String, StoreError> {
+    serde_json::to_string(receipts).map_err(|error| StoreError::Corrupt(error.to_string()))
 }

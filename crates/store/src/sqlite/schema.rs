@@ -15,7 +15,8 @@ use super::location::make_folder;
 use crate::{Limits, error::StoreError};
 
 /// The migrations in order. The file's `user_version` is the number of the last one that it has.
-const MIGRATIONS: [(u32, &str); 1] = [(1, include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: [(u32, &str); 2] =
+    [(1, include_str!("migrations/0001_initial.sql")), (2, include_str!("migrations/0002_copying.sql"))];
 
 /// Says in the file's header that it is Hookcast's: "Hook".
 const APPLICATION_ID: i32 = 0x486f_6f6b;
@@ -131,7 +132,7 @@ mod tests {
             let connection = open_for_writing(&path, Limits::default()).unwrap();
             let pragma =
                 |name: &str| -> i64 { connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap() };
-            assert_eq!(pragma("user_version"), 1);
+            assert_eq!(pragma("user_version"), 2);
             assert_eq!(pragma("auto_vacuum"), 2);
             assert_eq!(pragma("synchronous"), 2);
         }

@@ -74,11 +74,8 @@ local function first_of_content(event)
         return event.deduplicate and first or nil
     end
     call('HSET', root .. 'prints', event.md5, event.id .. event.time)
-    if window then
-        call('ZADD', root .. 'print-ends', int(tonumber(event.time) + window), event.md5)
-    else
-        call('ZREM', root .. 'print-ends', event.md5)
-    end
+    local ends = window and int(tonumber(event.time) + window) or '+inf'
+    call('ZADD', root .. 'print-ends', ends, event.md5)
     seen[event.md5] = { id = event.id, time = event.time }
     return nil
 end

@@ -4,7 +4,7 @@
 -- one node of a cluster. Ids and hashes are raw bytes; times are ms and, as scores, exact; places (positions) are numbers.
 --
 --   meta                 hash: schema, reader, catalogue (its version), position, incarnation, account, lane (the last ones
---                        given), bytes (about what events and deliveries take up)
+--                        given), bytes (about what events and deliveries take up), copying (how far it has come as the target of a copy)
 --   account:A            hash: id, user_id, email, token, made       accounts   zset of A by A
 --   account-ids, user-ids, tokens   hashes to A
 --   lane:L               hash of a subscription: id, account (A), event, url, secret, active, failures, since, made, deleted,
@@ -19,7 +19,7 @@
 --   deliveries:B         hash of 64 deliveries, small enough that Redis packs it: 100 bytes less for each
 --   leases               zset of incarnations by expiry               servers     set of those that are servers
 --   held:I               set of the positions that an incarnation holds
---   prints, keys         hashes of fingerprints and idempotency keys; print-ends, key-ends: zsets by expiry
+--   prints, keys         hashes of fingerprints and idempotency keys; print-ends, key-ends: zsets of all of them by expiry
 --   work                 the channel on which it is told that something has become due
 
 local root = KEYS[1]

@@ -1,0 +1,127 @@
+//! A store with all that there may be, and all that can be read of it.
+
+use std::time::Duration;
+
+use hookcast_core::{
+    delivery::{DeliveryState, Failure},
+    id::EventId,
+    policy::{DeactivationPolicy, Deduplicate},
+    subscription::Subscription,
+    token::TokenHash,
+};
+
+use super::{
+    process::{delivered, failed, gone, retried, unanswered},
+    world::{ALL, World, at},
+};
+use crate::{Limits, catalogue::CatalogueVersion};
+
+/// What is in a full store.
+pub(super) struct Full {
+    pub subscriptions: Vec<Subscription>,
+    pub tokens: Vec<TokenHash>,
+    pub events: Vec<EventId>,
+}
+
+/// How long equal content counts in it.
+pub(super) const RULE: Deduplicate = Deduplicate::Within(Duration::from_secs(2 * 86_400));
+/// How long it remembers keys.
+pub(super) const REMEMBER: Duration = Duration::from_secs(86_400);
+
+/// Fills a store with all that there may be.
+pub(super) async fn fill(world: &World) -> Full {
+    let mut tokens = Vec::new();
+    for name in ["zoe", "ada", "bob"] {
+        let token = world.new_token();
+        let mut account = world.new_account(name);
+        account.user_email = account.user_email.filter(|_| name != "bob");
+        world.store().create_account(account, token).await.unwrap();
+        tokens.push(token);
+    }
+    let zoe = world.store().account_by_token(tokens[0]).await.unwrap().unwrap();
+    let ada = world.store().account_by_token(tokens[1]).await.unwrap().unwrap();
+    let mut subscriptions = Vec::new();
+    for (account, url) in [(&zoe, "1"), (&ada, "2"), (&zoe, "3"), (&ada, "4"), (&zoe, "5")] {
+        subscriptions.push(world.subscription(account, "x", &format!("https://example.org/{url}?é")).await);
+    }
+    let [well, failing, inactive, deleted, idle] = &subscriptions[..] else { unreachable!() };
+
+    let mut events = Vec::new();
+    for payload in ["{ \"n\":1.0 }", "\"é\"", "[]"] {
+        let batch = world.batch().event("x").payload(payload).to([well, failing, inactive, deleted]);
+        events.push(batch.accept_one().await);
+    }
+    events.push(world.batch().event("nobody").accept_one().await);
+    events.push(world.batch().event("x").payload("7").deduplicate(RULE).to([well]).accept_one().await);
+    world.batch().event("x").payload("8").key("a key", 7, REMEMBER).to([well]).accept().await;
+    let nothing = world.batch().event("y").deduplicate(Deduplicate::Forever).key("another \"key\"", 8, REMEMBER);
+    nothing.accept().await;
+
+    let claimed = world.here.claim(well, 2, at(1)).await;
+    world.here.finish([delivered(&claimed[0], at(2)), delivered(&claimed[1], at(2))], at(2)).await;
+    let claimed = world.here.claim(failing, 3, at(1)).await;
+    let outcomes = [
+        failed(&claimed[0], at(3)),
+        retried(&claimed[1], at(4), at(90)),
+        unanswered(&claimed[2], at(5), Failure::Dns, at(60)),
+    ];
+    world.here.finish(outcomes, at(5)).await;
+    let again = world.here.claim(failing, 1, at(60)).await;
+    world.here.finish([retried(&again[0], at(61), at(200))], at(61)).await;
+    let claimed = world.here.claim(inactive, 1, at(1)).await;
+    let patience = DeactivationPolicy { max_failures: 100, after: Duration::ZERO };
+    world.here.finish_under(patience, [gone(&claimed[0], at(3), at(100))], at(3)).await;
+    let claimed = world.here.claim(deleted, 1, at(1)).await;
+    world.here.finish([delivered(&claimed[0], at(2))], at(2)).await;
+    world.unsubscribe(deleted).await;
+    world.store().rotate_secret(idle.account, idle.id, world.new_secret()).await.unwrap();
+
+    // Of idle's three one is given up.
+    let strict = world.process_with(Limits { max_waiting: 2, ..Limits::default() }).await;
+    for second in [1, 2, 3] {
+        let event = world.batch().by(&strict).event("x").to([idle]).at(at(second)).accept_one().await;
+        events.push(event);
+    }
+    strict.leave(at(100)).await;
+    Full { subscriptions, tokens, events }
+}
+
+/// All that can be read of a store.
+pub(super) async fn seen(world: &World, full: &Full) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut note = |what: &str, value: &dyn std::fmt::Debug| seen.push(format!("{what}: {value:?}"));
+    let store = world.store();
+    note("accounts", &store.accounts(ALL).await.unwrap().items);
+    for token in &full.tokens {
+        let account = store.account_by_token(*token).await.unwrap().unwrap();
+        let statuses = store.subscriptions(account.id, ALL).await.unwrap().items;
+        note("listed", &statuses);
+        for status in statuses {
+            note("secret", &status.subscription.secret.expose_bytes());
+        }
+    }
+    for subscription in &full.subscriptions {
+        note("deliveries", &store.deliveries(subscription.id, None, ALL).await.unwrap().items);
+        for state in DeliveryState::ALL {
+            let records = store.deliveries(subscription.id, Some(state), ALL).await.unwrap().items;
+            note("of a state", &records.iter().map(|record| record.id).collect::<Vec<_>>());
+        }
+    }
+    for event in &full.events {
+        note("event", &store.event(*event, ALL).await.unwrap());
+    }
+    let changes = store.changes_since(CatalogueVersion(0)).await.unwrap();
+    let mut known: Vec<_> = changes.changed.iter().map(|subscription| subscription.id).collect();
+    let mut deleted = changes.deleted.clone();
+    known.sort();
+    deleted.sort();
+    note("catalogue", &(known, deleted));
+    for second in [0, 1, 5, 60, 95, 250] {
+        let due = world.due(at(second)).await;
+        let mut subscriptions = due.subscriptions;
+        // Those that are due since the same moment are in no order.
+        subscriptions.sort();
+        note("due", &(subscriptions, due.next));
+    }
+    seen
+}

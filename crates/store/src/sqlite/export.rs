@@ -1,0 +1,154 @@
+//! What the store gives away, a part of a section at a time.
+
+use hookcast_core::{
+    canonical::ContentMd5,
+    clock::Timestamp,
+    delivery::DeliveryState,
+    id::{DeliveryId, EventId, SubscriptionId},
+    token::TokenHash,
+};
+use rusqlite::{Connection, Row, types::Value};
+
+use super::{
+    history::attempts,
+    rows::{self, STATUS_COLUMNS, STATUS_TABLES, natural, state_of, subscription_status},
+};
+use crate::{
+    catalogue::SubscriptionStatus,
+    error::StoreError,
+    transfer::{
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, Portion, Section,
+        SubscriptionItem,
+    },
+};
+
+/// Makes an item of a row.
+type Reading = fn(&Connection, &Row<'_>) -> Result<Item, StoreError>;
+
+/// Reads a part of a section. A place is the key of the last row that was read.
+pub(super) fn export(
+    connection: &Connection,
+    section: Section,
+    after: Option<Place>,
+    portion: Portion,
+) -> Result<Exported, StoreError> {
+    let (columns, key, read) = reading(section);
+    let sql = format!("SELECT {columns} WHERE {key} > ? ORDER BY {key}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([key_of(section, after)?])?;
+    let mut exported = Exported { items: Vec::new(), next: None };
+    let mut bytes = 0;
+    while let Some(row) = found.next()? {
+        let item = read(connection, row)?;
+        bytes += item.size();
+        exported.items.push(item);
+        if portion.is_filled_by(exported.items.len(), bytes) {
+            exported.next = Some(place_of(section, row)?);
+            break;
+        }
+    }
+    Ok(exported)
+}
+
+/// What is read of a section from where, the key that puts it in order, and what makes an item of it.
+fn reading(section: Section) -> (String, &'static str, Reading) {
+    let (columns, key, read): (&str, _, Reading) = match section {
+        Section::Accounts => ("key, id, user_id, user_email, created_at, token_hash FROM accounts", "key", account),
+        Section::Subscriptions => {
+            let columns = format!("{STATUS_COLUMNS}, s.deleted_at, s.key FROM {STATUS_TABLES}");
+            return (columns, "s.key", subscription);
+        }
+        Section::Events => ("key, id, type, time, md5, payload, first_delivery, deliveries FROM events", "key", event),
+        Section::Deliveries => (
+            "d.position, e.time, e.id, s.id, d.state, d.due_at, s.deleted_at IS NOT NULL
+             FROM deliveries d JOIN events e ON e.key = d.event JOIN subscriptions s ON s.key = d.subscription",
+            "d.position",
+            delivery,
+        ),
+        Section::Fingerprints => ("md5, event, first_at, expires_at FROM fingerprints", "md5", fingerprint),
+        Section::IdempotencyKeys => {
+            ("key, body_digest, receipts, expires_at FROM idempotency_keys", "key", idempotency_key)
+        }
+    };
+    (columns.to_owned(), key, read)
+}
+
+/// The key that a place stands for, or one before all others.
+fn key_of(section: Section, place: Option<Place>) -> Result<Value, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("a place among the {section} makes no sense"));
+    let place = place.map(|Place(text)| text);
+    Ok(match section {
+        Section::IdempotencyKeys => Value::Text(place.unwrap_or_default()),
+        Section::Fingerprints => match place {
+            Some(hex) => Value::Blob(u128::from_str_radix(&hex, 16).map_err(|_| corrupt())?.to_be_bytes().into()),
+            None => Value::Blob(Vec::new()),
+        },
+        _ => Value::Integer(place.map_or(Ok(0), |text| text.parse()).map_err(|_| corrupt())?),
+    })
+}
+
+fn place_of(section: Section, row: &Row<'_>) -> Result<Place, StoreError> {
+    Ok(Place(match section {
+        Section::IdempotencyKeys => row.get(0)?,
+        Section::Fingerprints => ContentMd5::from_bytes(row.get(0)?).to_string(),
+        Section::Subscriptions => row.get::<_, i64>(13)?.to_string(),
+        _ => row.get::<_, i64>(0)?.to_string(),
+    }))
+}
+
+fn account(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    Ok(Item::Account(rows::account(row, 1)?, TokenHash::from_bytes(row.get(5)?)))
+}
+
+fn subscription(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    let SubscriptionStatus { subscription, expired, .. } = subscription_status(row)?;
+    Ok(Item::Subscription(SubscriptionItem { subscription, deleted_at: time(row, 12)?, expired }))
+}
+
+fn event(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    Ok(Item::Event(EventItem {
+        event: rows::event(row, 1)?,
+        first_delivery: natural(row.get(6)?),
+        deliveries: natural(row.get(7)?),
+    }))
+}
+
+fn delivery(connection: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    let position = row.get(0)?;
+    let event_time = Timestamp::from_millis(row.get(1)?);
+    let (state, due_at) = match (state_of(row.get(4)?)?, row.get(6)?) {
+        (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+        (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(event_time)),
+        (state, _) => (state, time(row, 5)?),
+    };
+    Ok(Item::Delivery(DeliveryItem {
+        id: DeliveryId::from_position(event_time, natural(position)),
+        event: EventId::from_bytes(row.get(2)?),
+        subscription: SubscriptionId::from_bytes(row.get(3)?),
+        state,
+        due_at,
+        attempts: attempts(connection, position)?,
+    }))
+}
+
+fn fingerprint(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    Ok(Item::Fingerprint(FingerprintItem {
+        md5: ContentMd5::from_bytes(row.get(0)?),
+        event: EventId::from_bytes(row.get(1)?),
+        first_at: Timestamp::from_millis(row.get(2)?),
+        expires_at: time(row, 3)?,
+    }))
+}
+
+fn idempotency_key(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    Ok(Item::IdempotencyKey(IdempotencyKeyItem {
+        key: row.get(0)?,
+        body_digest: row.get(1)?,
+        receipts: rows::receipts(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?,
+        expires_at: Timestamp::from_millis(row.get(3)?),
+    }))
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}

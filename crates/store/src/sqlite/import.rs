@@ -1,0 +1,198 @@
+//! What the store takes in from another one.
+
+use std::collections::BTreeMap;
+
+use hookcast_core::{account::Account, delivery::DeliveryState, id::EventId, token::TokenHash};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+
+use super::{
+    catalogue::next_version,
+    lanes,
+    outcomes::insert_attempt,
+    rows::{Keys, SubscriptionKey, integer, receipts_text, state_code},
+};
+use crate::{
+    error::StoreError,
+    transfer::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, SubscriptionItem},
+};
+
+/// Items on their way into the tables.
+pub(super) struct Import<'t> {
+    transaction: &'t Transaction<'t>,
+    keys: Keys,
+    /// The event that the last delivery belonged to, and its key: an event's deliveries follow each other.
+    event: Option<(EventId, i64)>,
+    /// For each lane how many more deliveries wait, and when the first of them is due (ms).
+    waiting: BTreeMap<SubscriptionKey, (u64, i64)>,
+}
+
+impl<'t> Import<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'t>) -> Self {
+        Self { transaction, keys: Keys::default(), event: None, waiting: BTreeMap::new() }
+    }
+
+    /// Stores an item unless it is there.
+    pub(super) fn store(&mut self, item: &Item) -> Result<(), StoreError> {
+        match item {
+            Item::Account(account, token) => self.account(account, *token),
+            Item::Subscription(item) => self.subscription(item),
+            Item::Event(item) => self.event(item),
+            Item::Delivery(item) => self.delivery(item),
+            Item::Fingerprint(item) => self.fingerprint(item),
+            Item::IdempotencyKey(item) => self.idempotency_key(item),
+        }
+    }
+
+    /// Notes in the lanes what waits. However much that is, none of it expires: the copy must be like its source.
+    pub(super) fn settle_lanes(self) -> Result<(), StoreError> {
+        for (lane, (count, due)) in self.waiting {
+            lanes::add_waiting(self.transaction, lane, count, due, u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn account(&self, account: &Account, token: TokenHash) -> Result<(), StoreError> {
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute((
+                account.id.to_bytes(),
+                &account.user_id,
+                &account.user_email,
+                token.to_bytes(),
+                account.created_at.as_millis(),
+            ))?;
+        Ok(())
+    }
+
+    fn subscription(&self, item: &SubscriptionItem) -> Result<(), StoreError> {
+        let SubscriptionItem { subscription, deleted_at, expired } = item;
+        if Keys::default().of(self.transaction, subscription.id)?.is_some() {
+            return Ok(());
+        }
+        let account: i64 = self
+            .transaction
+            .prepare_cached("SELECT key FROM accounts WHERE id = ?")?
+            .query_row([subscription.account.to_bytes()], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| missing(&subscription.account))?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO subscriptions (id, account, event, url, secret, is_active, failure_count, failing_since,
+                     created_at, deleted_at, version)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                subscription.id.to_bytes(),
+                account,
+                subscription.event.as_str(),
+                &subscription.url,
+                subscription.secret.expose_bytes(),
+                subscription.is_active,
+                subscription.health.failure_count,
+                subscription.health.failing_since.map(|time| time.as_millis()),
+                subscription.created_at.as_millis(),
+                deleted_at.map(|time| time.as_millis()),
+                next_version(self.transaction)?,
+            ))?;
+        self.transaction
+            .prepare_cached("INSERT INTO lanes (subscription, parked, expired) VALUES (?, ?, ?)")?
+            .execute((self.transaction.last_insert_rowid(), !subscription.is_active, integer(*expired)))?;
+        Ok(())
+    }
+
+    fn event(&self, item: &EventItem) -> Result<(), StoreError> {
+        let EventItem { event, first_delivery, deliveries } = item;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO events (id, type, time, md5, first_delivery, deliveries, payload) VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute((
+                event.id.to_bytes(),
+                event.event_type.as_str(),
+                event.time.as_millis(),
+                event.md5.to_bytes(),
+                integer(*first_delivery),
+                integer(*deliveries),
+                event.payload.get(),
+            ))?;
+        Ok(())
+    }
+
+    fn delivery(&mut self, item: &DeliveryItem) -> Result<(), StoreError> {
+        let event = self.event_key(item.event)?;
+        let lane = self.keys.of(self.transaction, item.subscription)?.ok_or_else(|| missing(&item.subscription))?;
+        let position = integer(item.id.position());
+        let due = item.due_at.map(|time| time.as_millis());
+        let inserted = self
+            .transaction
+            .prepare_cached(
+                "INSERT INTO deliveries (position, event, subscription, state, attempts, due_at) VALUES (?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (position) DO NOTHING",
+            )?
+            .execute((
+                position,
+                event,
+                lane,
+                state_code(item.state),
+                item.attempts.last().map_or(0, |attempt| attempt.number),
+                due,
+            ))?;
+        if inserted == 0 {
+            return Ok(());
+        }
+        for attempt in &item.attempts {
+            insert_attempt(self.transaction, position, attempt)?;
+        }
+        if let (DeliveryState::Waiting, Some(due)) = (item.state, due) {
+            let (count, first_due) = self.waiting.entry(lane).or_insert((0, due));
+            *count += 1;
+            *first_due = due.min(*first_due);
+        }
+        Ok(())
+    }
+
+    fn event_key(&mut self, id: EventId) -> Result<i64, StoreError> {
+        if let Some((last, key)) = self.event
+            && last == id
+        {
+            return Ok(key);
+        }
+        let key = event_key(self.transaction, id)?.ok_or_else(|| missing(&id))?;
+        self.event = Some((id, key));
+        Ok(key)
+    }
+
+    fn fingerprint(&self, item: &FingerprintItem) -> Result<(), StoreError> {
+        self.transaction
+            .prepare_cached("INSERT INTO fingerprints VALUES (?, ?, ?, ?) ON CONFLICT (md5) DO NOTHING")?
+            .execute((
+            item.md5.to_bytes(),
+            item.event.to_bytes(),
+            item.first_at.as_millis(),
+            item.expires_at.map(|time| time.as_millis()),
+        ))?;
+        Ok(())
+    }
+
+    fn idempotency_key(&self, item: &IdempotencyKeyItem) -> Result<(), StoreError> {
+        self.transaction
+            .prepare_cached("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING")?
+            .execute((&item.key, item.body_digest, receipts_text(&item.receipts)?, item.expires_at.as_millis()))?;
+        Ok(())
+    }
+}
+
+fn event_key(connection: &Connection, id: EventId) -> Result<Option<i64>, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT key FROM events WHERE id = ?")?
+        .query_row([id.to_bytes()], |row| row.get(0))
+        .optional()?)
+}
+
+fn missing(id: &impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("an item refers to {id}, which is not there"))
+}
