@@ -18,6 +18,7 @@ pub mod history;
 mod location;
 mod page;
 mod postgres;
+mod redis;
 mod sqlite;
 pub mod transfer;
 
@@ -92,8 +93,6 @@ pub async fn connect(location: &Location, settings: &Settings) -> Result<Arc<dyn
     match location {
         Location::Sqlite(location) => Ok(Arc::new(sqlite::SqliteStore::open(location, settings.limits).await?)),
         Location::Postgres(url) => Ok(Arc::new(postgres::PostgresStore::open(url, settings).await?)),
-        Location::Redis(_) => {
-            Err(StoreError::Misconfigured(format!("there is no store of the kind `{}` yet", location.kind())))
-        }
+        Location::Redis(url) => Ok(Arc::new(redis::RedisStore::open(url, settings).await?)),
     }
 }

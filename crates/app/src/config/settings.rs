@@ -86,7 +86,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "database.url",
         default: "sqlite://data/hookcast.db",
         doc: "The store: `sqlite://path`, `postgres://user:password@host/database` or `redis://:password@host/0` \
-              (`rediss://` with TLS).",
+              (`rediss://` with TLS; `?prefix=NAME` at its end for keys that begin with another name than `hookcast`).",
         allowed: "the URL of a store such as `sqlite://data/hookcast.db`",
         show: url_masked,
         set: |config, raw| put(&mut config.database.url, raw.one(database_url)),

@@ -14,10 +14,14 @@ use crate::support::{
 /// Makes a test of each case on each kind of server.
 macro_rules! on_servers {
     ($($case:ident),+ $(,)?) => {
-        mod postgres {
+        on_servers!(@on postgres Postgres: $($case)+);
+        on_servers!(@on redis Redis: $($case)+);
+    };
+    (@on $server:ident $kind:ident: $($case:ident)+) => {
+        mod $server {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$case(crate::support::database::Kind::Postgres).await;
+                super::$case(crate::support::database::Kind::$kind).await;
             })+
         }
     };

@@ -16,6 +16,7 @@ cases![
     an_events_deliveries_are_read_page_by_page,
     deliveries_are_listed_the_newest_first,
     deliveries_are_listed_by_state,
+    a_rare_state_is_found_among_thousands,
     a_list_goes_on_where_it_was_while_more_arrives,
     a_delivery_tells_of_its_event_and_subscription,
     an_unknown_subscription_has_no_deliveries,
@@ -81,6 +82,19 @@ async fn deliveries_are_listed_by_state(world: World) {
         assert!(listed.iter().all(|record| record.state == state));
         assert!(listed.is_sorted_by(|newer, older| newer.id.position() > older.id.position()));
     }
+}
+
+async fn a_rare_state_is_found_among_thousands(world: World) {
+    let ada = world.subscriber("x").await;
+    world.send(1_500, &ada).await;
+    let claimed = world.here.claim(&ada, 2, NOW).await;
+    world.here.finish([delivered(&claimed[0], NOW), delivered(&claimed[1], NOW)], NOW).await;
+    world.send(1_500, &ada).await;
+    let read = async |page| world.store().deliveries(ada.id, Some(DeliveryState::Delivered), page).await.unwrap();
+    let listed: Vec<_> = pages(1, read).await.iter().map(|record| record.id).collect();
+    assert_eq!(listed, [claimed[1].id, claimed[0].id]);
+    let waiting = async |page| world.store().deliveries(ada.id, Some(DeliveryState::Waiting), page).await.unwrap();
+    assert_eq!(pages(900, waiting).await.len(), 2_998);
 }
 
 async fn a_list_goes_on_where_it_was_while_more_arrives(world: World) {

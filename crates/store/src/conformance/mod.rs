@@ -12,6 +12,7 @@ macro_rules! cases {
     ($($case:ident),+ $(,)?) => {
         cases!(@on sqlite: $($case)+);
         cases!(@on postgres: $($case)+);
+        cases!(@on redis: $($case)+);
     };
     (on $store:ident: $($case:ident),+ $(,)?) => {
         mod alone {

@@ -15,6 +15,7 @@ cases![
     a_pass_takes_nothing_that_is_done_or_held,
     a_pass_may_be_of_one_type,
     a_pass_may_be_of_late_events,
+    a_pass_finds_what_it_means_behind_thousands,
     a_pass_goes_over_everything_once,
     a_pass_skips_inactive_subscriptions,
     attempts_go_on_where_they_were,
@@ -97,6 +98,20 @@ async fn a_pass_may_be_of_late_events(world: World) {
     let claimed = world.here.pass(&ada, 10, since(20), at(30)).await;
     assert_eq!(claimed.iter().map(|claimed| claimed.event.time).collect::<Vec<_>>(), [at(20), at(30)]);
     assert_eq!(world.waiting(&ada).await, 1);
+}
+
+async fn a_pass_finds_what_it_means_behind_thousands(world: World) {
+    let ada = world.subscriber("x").await;
+    world.send(2_500, &ada).await;
+    world.batch().event("xy").to([&ada]).event("x").to([&ada]).event("xy").to([&ada]).accept().await;
+    let mut pass = Pass { event: Some(event_type("xy")), ..EVERYTHING };
+    for _ in 0..2 {
+        let claimed = world.here.pass(&ada, 1, pass.clone(), NOW).await;
+        assert_eq!(claimed.len(), 1);
+        pass.after = claimed.last().map(|claimed| claimed.id);
+    }
+    assert!(world.here.pass(&ada, 1, pass, NOW).await.is_empty());
+    assert_eq!(world.waiting(&ada).await, 2_501);
 }
 
 async fn a_pass_goes_over_everything_once(world: World) {

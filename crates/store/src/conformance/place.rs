@@ -23,7 +23,8 @@ impl Place {
     pub(super) async fn another(&self) -> Self {
         match self.location.kind() {
             StoreKind::Sqlite => sqlite().await,
-            kind @ (StoreKind::Postgres | StoreKind::Redis) => panic!("there is no place for {kind} yet"),
+            StoreKind::Redis => redis().await,
+            kind @ StoreKind::Postgres => panic!("there is no place for {kind} yet"),
         }
     }
 }
@@ -40,10 +41,17 @@ pub(super) async fn postgres() -> Place {
     let server = server("HOOKCAST_TEST_POSTGRES");
     let (client, connection) = tokio_postgres::connect(&server, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    let name = format!("case_{}", uuid::Uuid::from_u128(rand_bits()).simple());
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let (folder, name) = new_name();
+    client.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.unwrap();
     let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-    Place { location: Location::parse(&url).unwrap(), _folder: None }
+    Place { location: Location::parse(&url).unwrap(), _folder: Some(folder) }
+}
+
+/// Keys of their own on the server that the tests are run with.
+pub(super) async fn redis() -> Place {
+    let (folder, name) = new_name();
+    let url = format!("{}?prefix={name}", server("HOOKCAST_TEST_REDIS"));
+    Place { location: Location::parse(&url).unwrap(), _folder: Some(folder) }
 }
 
 fn server(variable: &str) -> String {
@@ -52,9 +60,9 @@ fn server(variable: &str) -> String {
     })
 }
 
-/// Bits that no other place has.
-fn rand_bits() -> u128 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let half = || u128::from(std::collections::hash_map::RandomState::new().build_hasher().finish());
-    half() << 64 | half()
+/// A name that nobody else on this machine has as long as its folder is there.
+fn new_name() -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_owned();
+    (folder, name)
 }

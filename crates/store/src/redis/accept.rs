@@ -1,0 +1,170 @@
+//! Accepting a batch: what `scripts/accept.lua` is given, and what it answers.
+
+use std::sync::atomic::Ordering;
+
+use hookcast_core::{
+    clock::Timestamp,
+    event::Event,
+    id::{DeliveryId, EventId},
+    policy::Deduplicate,
+};
+
+use super::{
+    RedisStore,
+    reply::{Reply, malformed},
+    rows::timestamp,
+    scripts::{self, Call},
+};
+use crate::{
+    engine::{Accepted, Batch, NewEvent, Receipt},
+    error::{AcceptError, StoreError},
+};
+
+impl RedisStore {
+    /// Stores a batch, or finds why not before anything is written.
+    pub(super) async fn accept_batch(&self, batch: &Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
+        self.room.check(&self.link).await?;
+        let call = self.accept_call(batch, now)?;
+        let mut reply = self.link.ask(&call).await?;
+        match reply.status() {
+            "ok" => accepted(batch, reply),
+            "replayed" => replayed(reply),
+            "stale" => Err(AcceptError::StaleCatalogue),
+            "lost" => Err(AcceptError::LeaseLost),
+            "reused" => Err(AcceptError::KeyReused),
+            "unknown" => Err(StoreError::Corrupt("a recipient is not in the catalogue".into()).into()),
+            "full" => {
+                let (used, max) = (reply.int()?, self.settings.limits.max_size);
+                Err(StoreError::Full(format!("{used} bytes of {max} are taken")).into())
+            }
+            _ => Err(malformed().into()),
+        }
+    }
+
+    fn accept_call(&self, batch: &Batch, now: Timestamp) -> Result<Call, StoreError> {
+        let limits = self.settings.limits;
+        let mut call = self.call(&scripts::ACCEPT);
+        call.arg(now.as_millis())
+            .arg(batch.catalogue.0)
+            .arg(batch.holder.0)
+            .arg(limits.max_waiting)
+            .arg(limits.max_size);
+        match batch.deduplicate {
+            Deduplicate::Off => call.arg("").arg(""),
+            Deduplicate::Within(window) => {
+                call.arg(now.minus(window).as_millis()).arg(Timestamp::default().plus(window).as_millis())
+            }
+            Deduplicate::Forever => call.arg(i64::MIN).arg(""),
+        };
+        match &batch.idempotency {
+            None => call.arg("").arg("").arg(""),
+            Some(key) => call.arg(&key.key).arg(&key.body_digest[..]).arg(now.plus(key.remember).as_millis()),
+        };
+        for new in &batch.events {
+            add_event(&mut call, new, batch.idempotency.is_some())?;
+        }
+        Ok(call)
+    }
+
+    /// Tells once that the store is full, and once that it has room again, and not for every event.
+    pub(super) fn note_room(&self, result: &Result<Accepted, AcceptError>) {
+        let is_full = match result {
+            Ok(_) => false,
+            Err(AcceptError::Store(StoreError::Full(_))) => true,
+            Err(_) => return,
+        };
+        if self.is_full.swap(is_full, Ordering::Relaxed) == is_full {
+            return;
+        }
+        match result {
+            Err(error) => tracing::error!(%error, "events are refused until there is room"),
+            Ok(_) => tracing::info!("there is room again, and events are accepted"),
+        }
+    }
+}
+
+fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), StoreError> {
+    let event = &new.event;
+    let recipients: Vec<u8> = new.recipients.iter().flat_map(|recipient| recipient.subscription.to_bytes()).collect();
+    let mut reserved = vec![b'0'; new.recipients.len()];
+    for index in &new.reserved {
+        if let Some(flag) = usize::try_from(*index).ok().and_then(|index| reserved.get_mut(index)) {
+            *flag = b'1';
+        }
+    }
+    let receipt = if with_receipt {
+        let receipt = receipt(event, new.recipients.len());
+        serde_json::to_vec(&receipt).map_err(|error| StoreError::Corrupt(error.to_string()))?
+    } else {
+        Vec::new()
+    };
+    call.arg(&event.id.to_bytes()[..])
+        .arg(event.event_type.as_str())
+        .arg(event.time.as_millis())
+        .arg(&event.md5.to_bytes()[..])
+        .arg(event.payload.get())
+        .arg(i32::from(new.deduplicate))
+        .arg(recipients)
+        .arg(reserved)
+        .arg(receipt);
+    Ok(())
+}
+
+fn receipt(event: &Event, subscriptions: usize) -> Receipt {
+    Receipt {
+        id: event.id,
+        event: event.event_type.to_string(),
+        time: event.time.to_string(),
+        md5: event.md5.to_string(),
+        duplicate: false,
+        subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
+    }
+}
+
+/// The receipt of an event whose content came before.
+fn duplicate(receipt: Receipt, first: EventId, time: Timestamp) -> Receipt {
+    Receipt { id: first, time: time.to_string(), duplicate: true, subscriptions: 0, ..receipt }
+}
+
+fn accepted(batch: &Batch, mut reply: Reply) -> Result<Accepted, AcceptError> {
+    let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
+    for new in &batch.events {
+        let receipt = receipt(&new.event, new.recipients.len());
+        let mut became = reply.list()?;
+        let first = became.bytes()?;
+        if became.is_empty() {
+            let first: u64 = String::from_utf8_lossy(&first).parse().map_err(|_| malformed())?;
+            let position = |index: &u32| DeliveryId::from_position(new.event.time, first + u64::from(*index));
+            accepted.held.push(new.reserved.iter().map(position).collect());
+            accepted.receipts.push(receipt);
+        } else {
+            let first = EventId::from_bytes(first.try_into().map_err(|_| malformed())?);
+            accepted.held.push(Vec::new());
+            accepted.receipts.push(duplicate(receipt, first, timestamp(&mut became)?));
+        }
+    }
+    Ok(accepted)
+}
+
+fn replayed(reply: Reply) -> Result<Accepted, AcceptError> {
+    let receipts = receipts(reply)?;
+    let held = vec![Vec::new(); receipts.len()];
+    Ok(Accepted { receipts, held, replayed: true })
+}
+
+/// Reads the receipts that an idempotency key stands for.
+pub(super) fn receipts(mut reply: Reply) -> Result<Vec<Receipt>, StoreError> {
+    let mut receipts = Vec::new();
+    while !reply.is_empty() {
+        let receipt: Receipt = serde_json::from_slice(&reply.bytes()?).map_err(|_| malformed())?;
+        let (first, time) = (reply.bytes()?, reply.optional_int()?);
+        receipts.push(match time {
+            None => receipt,
+            Some(time) => {
+                let first = EventId::from_bytes(first.try_into().map_err(|_| malformed())?);
+                duplicate(receipt, first, Timestamp::from_millis(time))
+            }
+        });
+    }
+    Ok(receipts)
+}

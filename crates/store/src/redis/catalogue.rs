@@ -1,0 +1,161 @@
+//! Accounts, tokens, subscriptions.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use hookcast_core::{
+    account::Account,
+    clock::Timestamp,
+    id::{AccountId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::Subscription,
+    token::TokenHash,
+};
+
+use super::{RedisStore, rows, scripts};
+use crate::{
+    catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
+    error::StoreError,
+    page::{Cursor, Page, PageRequest},
+};
+
+/// Changes that are read at a time, so that no reading holds up the server.
+const CHANGES: usize = 1_000;
+
+#[async_trait]
+impl Catalogue for RedisStore {
+    async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError> {
+        let mut call = self.call(&scripts::CREATE_ACCOUNT);
+        call.arg(&account.id.to_bytes()[..])
+            .arg(account.user_id)
+            .arg(&token.to_bytes()[..])
+            .arg(account.created_at.as_millis())
+            .arg(account.user_email);
+        self.run(&call).await.map(drop)
+    }
+
+    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError> {
+        let mut call = self.call(&scripts::ACCOUNT_BY_TOKEN);
+        call.arg(&token.to_bytes()[..]);
+        match self.run(&call).await {
+            Ok(mut reply) => rows::account(reply.list()?).map(Some),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
+        let mut call = self.call(&scripts::ACCOUNTS);
+        call.arg(page.cursor.map_or(0, Cursor::key)).arg(u64::from(page.limit) + 1);
+        let mut reply = self.run(&call).await?;
+        let mut accounts = Vec::new();
+        while !reply.is_empty() {
+            accounts.push((reply.natural()?, rows::account(reply.list()?)?));
+        }
+        Ok(Page::from_rows(accounts, page.limit))
+    }
+
+    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError> {
+        let mut call = self.call(&scripts::ROTATE_TOKEN);
+        call.arg(user_id).arg(&token.to_bytes()[..]);
+        rows::account(self.run(&call).await?.list()?)
+    }
+
+    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {
+        let mut call = self.call(&scripts::SUBSCRIBE);
+        call.arg(&subscription.id.to_bytes()[..])
+            .arg(&subscription.account.to_bytes()[..])
+            .arg(subscription.event.as_str())
+            .arg(&subscription.url)
+            .arg(subscription.secret.expose_bytes())
+            .arg(i32::from(subscription.is_active))
+            .arg(subscription.created_at.as_millis());
+        let mut reply = self.run(&call).await?;
+        Ok(Subscribed { created: reply.flag()?, status: rows::status(reply.list()?)? })
+    }
+
+    async fn subscription(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionStatus, StoreError> {
+        let mut call = self.call(&scripts::SUBSCRIPTION);
+        call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]);
+        rows::status(self.run(&call).await?.list()?)
+    }
+
+    async fn subscriptions(
+        &self,
+        account: AccountId,
+        page: PageRequest,
+    ) -> Result<Page<SubscriptionStatus>, StoreError> {
+        let mut call = self.call(&scripts::SUBSCRIPTIONS);
+        call.arg(&account.to_bytes()[..]).arg(page.cursor.map_or(0, Cursor::key)).arg(u64::from(page.limit) + 1);
+        let mut reply = self.run(&call).await?;
+        let mut statuses = Vec::new();
+        while !reply.is_empty() {
+            statuses.push((reply.natural()?, rows::status(reply.list()?)?));
+        }
+        Ok(Page::from_rows(statuses, page.limit))
+    }
+
+    async fn set_active(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        is_active: bool,
+        now: Timestamp,
+    ) -> Result<SubscriptionStatus, StoreError> {
+        let mut call = self.call(&scripts::SET_ACTIVE);
+        call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(i32::from(is_active)).arg(now.as_millis());
+        rows::status(self.run(&call).await?.list()?)
+    }
+
+    async fn rotate_secret(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        secret: SigningSecret,
+    ) -> Result<SubscriptionStatus, StoreError> {
+        let mut call = self.call(&scripts::ROTATE_SECRET);
+        call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(secret.expose_bytes());
+        rows::status(self.run(&call).await?.list()?)
+    }
+
+    async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
+        let mut call = self.call(&scripts::UNSUBSCRIBE);
+        call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(now.as_millis());
+        self.run(&call).await.map(drop)
+    }
+
+    /// Reads page by page. What changes meanwhile moves to a later page, so that the last word on each is the newest.
+    async fn changes_since(&self, version: CatalogueVersion) -> Result<Changes, StoreError> {
+        let mut newest: HashMap<SubscriptionId, Option<Subscription>> = HashMap::new();
+        let mut after = version.0;
+        loop {
+            let mut call = self.call(&scripts::CHANGES);
+            call.arg(after).arg(CHANGES);
+            let mut reply = self.run(&call).await?;
+            let version = CatalogueVersion(reply.natural()?);
+            let mut read = 0;
+            while !reply.is_empty() {
+                let mut change = reply.list()?;
+                after = change.natural()?;
+                let is_deleted = change.flag()?;
+                let subscription = rows::status(change.list()?)?.subscription;
+                newest.insert(subscription.id, (!is_deleted).then_some(subscription));
+                read += 1;
+            }
+            if read < CHANGES {
+                return Ok(changes(version, newest));
+            }
+        }
+    }
+}
+
+fn changes(version: CatalogueVersion, newest: HashMap<SubscriptionId, Option<Subscription>>) -> Changes {
+    let mut changes = Changes { version, changed: Vec::new(), deleted: Vec::new() };
+    for (id, subscription) in newest {
+        match subscription {
+            Some(subscription) => changes.changed.push(subscription),
+            None => changes.deleted.push(id),
+        }
+    }
+    changes
+}

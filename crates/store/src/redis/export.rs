@@ -1,0 +1,159 @@
+//! What the store gives away, a part of a section at a time.
+
+use hookcast_core::{canonical::ContentMd5, clock::Timestamp, delivery::DeliveryState, id::EventId, token::TokenHash};
+
+use super::{
+    RedisStore, accept,
+    reply::Reply,
+    rows::{self, Head},
+    scripts,
+    transfer::name,
+};
+use crate::{
+    catalogue::SubscriptionStatus,
+    error::StoreError,
+    transfer::{
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, Portion, Section,
+        SubscriptionItem,
+    },
+};
+
+/// Items that are read at a call, so that none holds up the server.
+const ITEMS: usize = 500;
+
+/// A place as the script takes it: what comes before the items, and where there may be several of one score, that score.
+#[derive(Default)]
+struct After {
+    member: Vec<u8>,
+    score: String,
+}
+
+impl RedisStore {
+    /// Reads a part of a section, of which a call of the script may find nothing where much was taken away.
+    pub(super) async fn export_part(
+        &self,
+        section: Section,
+        after: Option<Place>,
+        portion: Portion,
+    ) -> Result<Exported, StoreError> {
+        let mut after = after.map_or(Ok(After::default()), |place| read_place(section, &place))?;
+        loop {
+            let mut call = self.call(&scripts::EXPORT);
+            call.arg(name(section))
+                .arg(ITEMS.min(portion.items))
+                .arg(portion.bytes)
+                .arg(&after.member)
+                .arg(&after.score);
+            let mut reply = self.run(&call).await?;
+            let (more, looked_at) = (reply.flag()?, reply.bytes()?);
+            let (mut exported, mut bytes) = (Exported { items: Vec::new(), next: None }, 0);
+            while !reply.is_empty() {
+                let (item, place) = read_item(section, reply.list()?)?;
+                bytes += item.size();
+                exported.items.push(item);
+                let is_filled = portion.is_filled_by(exported.items.len(), bytes);
+                exported.next = (more || is_filled).then_some(place);
+                if is_filled {
+                    break;
+                }
+            }
+            if !exported.items.is_empty() || !more {
+                return Ok(exported);
+            }
+            after.member = looked_at;
+        }
+    }
+}
+
+fn read_place(section: Section, Place(text): &Place) -> Result<After, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("a place among the {section} makes no sense"));
+    let scored = || text.split_once(':').ok_or_else(corrupt);
+    Ok(match section {
+        Section::Accounts | Section::Subscriptions | Section::Deliveries => {
+            let number: u64 = text.parse().map_err(|_| corrupt())?;
+            After { member: number.to_string().into_bytes(), score: number.to_string() }
+        }
+        Section::Events => {
+            let (score, id) = scored()?;
+            let id: EventId = id.parse().map_err(|_| corrupt())?;
+            After { member: id.to_bytes().into(), score: score.into() }
+        }
+        Section::Fingerprints => {
+            let (score, md5) = scored()?;
+            let md5 = u128::from_str_radix(md5, 16).map_err(|_| corrupt())?;
+            After { member: md5.to_be_bytes().into(), score: score.into() }
+        }
+        Section::IdempotencyKeys => {
+            let (score, key) = scored()?;
+            After { member: key.as_bytes().into(), score: score.into() }
+        }
+    })
+}
+
+/// Reads an item and the place behind it.
+fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreError> {
+    let row = &mut row;
+    let (item, place) = match section {
+        Section::Accounts => {
+            let place = row.text()?;
+            (Item::Account(rows::account(row.list()?)?, TokenHash::from_bytes(row.array()?)), place)
+        }
+        Section::Subscriptions => {
+            let place = row.text()?;
+            let SubscriptionStatus { subscription, expired, .. } = rows::status(row.list()?)?;
+            let deleted_at = row.optional_int()?.map(Timestamp::from_millis);
+            (Item::Subscription(SubscriptionItem { subscription, deleted_at, expired }), place)
+        }
+        Section::Events => event(row)?,
+        Section::Deliveries => delivery(row)?,
+        Section::Fingerprints => fingerprint(row)?,
+        Section::IdempotencyKeys => idempotency_key(row)?,
+    };
+    Ok((item, Place(place)))
+}
+
+fn event(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let id = EventId::from_bytes(row.array()?);
+    let head = Head::read(&row.bytes()?)?;
+    let deliveries = head.deliveries;
+    let event = head.with_payload(id, row.text()?)?;
+    let place = format!("{}:{id}", event.time.as_millis());
+    Ok((Item::Event(EventItem { event, first_delivery: row.natural()?, deliveries }), place))
+}
+
+fn delivery(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let is_deleted = row.flag()?;
+    let (position, record) = rows::record(row.list()?)?;
+    let (state, due_at) = match (record.state, is_deleted) {
+        (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+        (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(record.id.time())),
+        (state, _) => (state, record.due_at),
+    };
+    let item = DeliveryItem {
+        id: record.id,
+        event: record.event,
+        subscription: record.subscription,
+        state,
+        due_at,
+        attempts: record.attempts,
+    };
+    Ok((Item::Delivery(item), position.to_string()))
+}
+
+fn fingerprint(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let md5 = ContentMd5::from_bytes(row.array()?);
+    let event = EventId::from_bytes(row.array()?);
+    let first_at = rows::timestamp(row)?;
+    let expires_at = row.optional_int()?.map(Timestamp::from_millis);
+    let score = expires_at.map_or("+inf".into(), |end| end.as_millis().to_string());
+    Ok((Item::Fingerprint(FingerprintItem { md5, event, first_at, expires_at }), format!("{score}:{md5}")))
+}
+
+fn idempotency_key(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let key = row.text()?;
+    let body_digest = row.array()?;
+    let expires_at = rows::timestamp(row)?;
+    let receipts = accept::receipts(row.list()?)?;
+    let place = format!("{}:{key}", expires_at.as_millis());
+    Ok((Item::IdempotencyKey(IdempotencyKeyItem { key, body_digest, receipts, expires_at }), place))
+}

@@ -1,0 +1,132 @@
+//! What the store takes in from another one.
+
+use hookcast_core::{account::Account, clock::Timestamp, token::TokenHash};
+
+use super::{
+    RedisStore,
+    rows::{attempt_json, state_code},
+    scripts::{self, Call},
+    transfer::name,
+};
+use crate::{
+    error::StoreError,
+    transfer::{
+        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, Progress, Section, SubscriptionItem,
+    },
+};
+
+impl RedisStore {
+    /// Stores items of one section, and how far the copy has come.
+    pub(super) async fn import_items(&self, items: &[Item], progress: &Progress) -> Result<(), StoreError> {
+        let mut call = self.call(&scripts::IMPORT);
+        call.arg(json(progress)?).arg(items.first().map_or("", |item| name(section_of(item))));
+        for item in items {
+            add_item(&mut call, item)?;
+        }
+        let reply = self.link.ask(&call).await?;
+        match reply.status() {
+            "orphan" => Err(StoreError::Corrupt("an item refers to one that is not there".into())),
+            _ => reply.expect_ok(),
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn section_of(item: &Item) -> Section {
+    match item {
+        Item::Account(..) => Section::Accounts,
+        Item::Subscription(_) => Section::Subscriptions,
+        Item::Event(_) => Section::Events,
+        Item::Delivery(_) => Section::Deliveries,
+        Item::Fingerprint(_) => Section::Fingerprints,
+        Item::IdempotencyKey(_) => Section::IdempotencyKeys,
+    }
+}
+
+fn or_empty(time: Option<Timestamp>) -> String {
+    time.map_or(String::new(), |time| time.as_millis().to_string())
+}
+
+fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
+    match item {
+        Item::Account(account, token) => add_account(call, account, *token),
+        Item::Subscription(item) => add_subscription(call, item),
+        Item::Event(item) => add_event(call, item),
+        Item::Delivery(item) => return add_delivery(call, item),
+        Item::Fingerprint(item) => add_fingerprint(call, item),
+        Item::IdempotencyKey(item) => return add_key(call, item),
+    }
+    Ok(())
+}
+
+fn add_account(call: &mut Call, account: &Account, token: TokenHash) {
+    call.arg(&account.id.to_bytes()[..])
+        .arg(&account.user_id)
+        .arg(&token.to_bytes()[..])
+        .arg(account.created_at.as_millis())
+        .arg(i32::from(account.user_email.is_some()))
+        .arg(account.user_email.as_deref().unwrap_or_default());
+}
+
+fn add_subscription(call: &mut Call, item: &SubscriptionItem) {
+    let subscription = &item.subscription;
+    call.arg(&subscription.id.to_bytes()[..])
+        .arg(&subscription.account.to_bytes()[..])
+        .arg(subscription.event.as_str())
+        .arg(&subscription.url)
+        .arg(subscription.secret.expose_bytes())
+        .arg(i32::from(subscription.is_active))
+        .arg(subscription.health.failure_count)
+        .arg(or_empty(subscription.health.failing_since))
+        .arg(subscription.created_at.as_millis())
+        .arg(or_empty(item.deleted_at))
+        .arg(item.expired);
+}
+
+fn add_event(call: &mut Call, item: &EventItem) {
+    let event = &item.event;
+    call.arg(&event.id.to_bytes()[..])
+        .arg(event.event_type.as_str())
+        .arg(event.time.as_millis())
+        .arg(&event.md5.to_bytes()[..])
+        .arg(event.payload.get())
+        .arg(item.first_delivery)
+        .arg(item.deliveries);
+}
+
+fn add_delivery(call: &mut Call, item: &DeliveryItem) -> Result<(), StoreError> {
+    // JSON holds no line break, so that lines keep attempts apart.
+    let mut attempts = Vec::new();
+    for attempt in &item.attempts {
+        attempts.extend(format!("{} ", attempt.number).into_bytes());
+        attempts.extend(attempt_json(attempt)?);
+        attempts.push(b'\n');
+    }
+    call.arg(item.id.position())
+        .arg(&item.event.to_bytes()[..])
+        .arg(&item.subscription.to_bytes()[..])
+        .arg(state_code(item.state))
+        .arg(or_empty(item.due_at))
+        .arg(attempts);
+    Ok(())
+}
+
+fn add_fingerprint(call: &mut Call, item: &FingerprintItem) {
+    call.arg(&item.md5.to_bytes()[..])
+        .arg(&item.event.to_bytes()[..])
+        .arg(item.first_at.as_millis())
+        .arg(or_empty(item.expires_at));
+}
+
+fn add_key(call: &mut Call, item: &IdempotencyKeyItem) -> Result<(), StoreError> {
+    let mut receipts = Vec::new();
+    for receipt in &item.receipts {
+        receipts.extend(json(receipt)?);
+        receipts.push(b'\n');
+    }
+    call.arg(&item.key).arg(&item.body_digest[..]).arg(item.expires_at.as_millis()).arg(receipts);
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Values as the scripts take and give them.
+
+use hookcast_core::{
+    account::Account,
+    canonical::ContentMd5,
+    clock::Timestamp,
+    delivery::{Answer, Attempt, AttemptResult, DeliveryState, Failure},
+    event::{Event, EventType},
+    id::{AccountId, DeliveryId, EventId, SubscriptionId},
+    signing::SigningSecret,
+    subscription::{Health, Subscription},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::reply::{Reply, malformed};
+use crate::{catalogue::SubscriptionStatus, error::StoreError, history::DeliveryRecord};
+
+/// How `state` is kept.
+pub(super) const fn state_code(state: DeliveryState) -> i64 {
+    match state {
+        DeliveryState::Waiting => 0,
+        DeliveryState::Sending => 1,
+        DeliveryState::Delivered => 2,
+        DeliveryState::Failed => 3,
+        DeliveryState::Expired => 4,
+        DeliveryState::Cancelled => 5,
+    }
+}
+
+fn state_of(code: i64) -> Result<DeliveryState, StoreError> {
+    DeliveryState::ALL.into_iter().find(|state| state_code(*state) == code).ok_or_else(malformed)
+}
+
+fn event_type(text: &str) -> Result<EventType, StoreError> {
+    text.parse().map_err(|_| malformed())
+}
+
+pub(super) fn timestamp(reply: &mut Reply) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::from_millis(reply.int()?))
+}
+
+/// What the prelude's `account_row` gives.
+pub(super) fn account(mut row: Reply) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: AccountId::from_bytes(row.array()?),
+        user_id: row.text()?,
+        user_email: row.optional_text()?,
+        created_at: timestamp(&mut row)?,
+    })
+}
+
+/// What the prelude's `status` gives.
+pub(super) fn status(mut row: Reply) -> Result<SubscriptionStatus, StoreError> {
+    let subscription = Subscription {
+        id: SubscriptionId::from_bytes(row.array()?),
+        account: AccountId::from_bytes(row.array()?),
+        user_id: row.text()?,
+        event: event_type(&row.text()?)?,
+        url: row.text()?,
+        secret: SigningSecret::from_bytes(row.bytes()?),
+        is_active: row.flag()?,
+        health: Health {
+            failure_count: row.optional_int()?.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)),
+            failing_since: row.optional_int()?.map(Timestamp::from_millis),
+        },
+        created_at: timestamp(&mut row)?,
+    };
+    let (waiting, expired) = (row.natural()?, row.optional_int()?.unwrap_or(0));
+    Ok(SubscriptionStatus { subscription, waiting, expired: u64::try_from(expired).unwrap_or(0) })
+}
+
+/// An event without its payload.
+pub(super) struct Head {
+    md5: ContentMd5,
+    time: Timestamp,
+    /// How many deliveries it has.
+    pub deliveries: u64,
+    event_type: EventType,
+}
+
+impl Head {
+    /// Reads what the prelude's `read_head` reads.
+    pub(super) fn read(head: &[u8]) -> Result<Self, StoreError> {
+        let (md5, rest) = head.split_first_chunk().ok_or_else(malformed)?;
+        let rest = std::str::from_utf8(rest).map_err(|_| malformed())?;
+        let parts: Vec<_> = rest.split(' ').collect();
+        let [time, _first, deliveries, name] = parts[..] else { return Err(malformed()) };
+        Ok(Self {
+            md5: ContentMd5::from_bytes(*md5),
+            time: Timestamp::from_millis(time.parse().map_err(|_| malformed())?),
+            deliveries: deliveries.parse().map_err(|_| malformed())?,
+            event_type: event_type(name)?,
+        })
+    }
+
+    pub(super) fn with_payload(self, id: EventId, payload: String) -> Result<Event, StoreError> {
+        Ok(Event {
+            id,
+            event_type: self.event_type,
+            time: self.time,
+            md5: self.md5,
+            payload: RawValue::from_string(payload).map_err(|_| malformed())?,
+        })
+    }
+}
+
+/// What the prelude's `record` gives, and its position.
+pub(super) fn record(mut row: Reply) -> Result<(u64, DeliveryRecord), StoreError> {
+    let position = row.natural()?;
+    let mut record = DeliveryRecord {
+        id: DeliveryId::from_position(timestamp(&mut row)?, position),
+        event: EventId::from_bytes(row.array()?),
+        event_type: row.text()?,
+        subscription: SubscriptionId::from_bytes(row.array()?),
+        user_id: row.text()?,
+        url: row.text()?,
+        is_active: row.flag()?,
+        state: state_of(row.int()?)?,
+        due_at: row.optional_int()?.map(Timestamp::from_millis),
+        attempts: Vec::new(),
+    };
+    let mut number = 0;
+    while !row.is_empty() {
+        number += 1;
+        if let Some(attempt) = row.optional_bytes()? {
+            record.attempts.push(read_attempt(number, &attempt)?);
+        }
+    }
+    Ok((position, record))
+}
+
+/// An attempt as it is kept: as small as JSON can be, since there is one for nearly every delivery.
+#[derive(Serialize, Deserialize)]
+struct KeptAttempt(
+    /// When it began (ms).
+    i64,
+    /// How long it took (ms).
+    u32,
+    /// The answer's HTTP status, or the stage at which the attempt failed.
+    StatusOrFailure,
+    /// The beginning of the answer's body, or more about the failure.
+    String,
+);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StatusOrFailure {
+    Status(u16),
+    Failure(String),
+}
+
+/// An attempt as JSON, without its number.
+pub(super) fn attempt_json(attempt: &Attempt) -> Result<Vec<u8>, StoreError> {
+    let (result, detail) = match &attempt.result {
+        AttemptResult::Answered(answer) => (StatusOrFailure::Status(answer.status), &answer.excerpt),
+        AttemptResult::Unanswered { failure, detail } => {
+            (StatusOrFailure::Failure(failure.as_str().to_owned()), detail)
+        }
+    };
+    serde_json::to_vec(&KeptAttempt(attempt.time.as_millis(), attempt.latency_ms, result, detail.clone()))
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn read_attempt(number: u32, json: &[u8]) -> Result<Attempt, StoreError> {
+    let KeptAttempt(time, latency_ms, result, detail) = serde_json::from_slice(json).map_err(|_| malformed())?;
+    let result = match result {
+        StatusOrFailure::Status(status) => {
+            AttemptResult::Answered(Answer { status, excerpt: detail, retry_after: None })
+        }
+        StatusOrFailure::Failure(name) => {
+            let failure = Failure::ALL.into_iter().find(|failure| failure.as_str() == name).ok_or_else(malformed)?;
+            AttemptResult::Unanswered { failure, detail }
+        }
+    };
+    Ok(Attempt { number, time: Timestamp::from_millis(time), latency_ms, result })
+}

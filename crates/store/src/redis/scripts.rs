@@ -1,0 +1,65 @@
+//! The scripts, each with the prelude put in front of it.
+
+use std::sync::LazyLock;
+
+use redis::{Script, ScriptInvocation};
+
+/// A script with its arguments.
+pub(super) type Call = ScriptInvocation<'static>;
+
+/// Which scheme of keys this program writes.
+pub(super) struct Schema {
+    /// Raised with every change of what the scripts write.
+    pub version: u32,
+    /// The oldest version whose scripts can work on what these ones write.
+    pub oldest_reader: u32,
+}
+
+pub(super) const SCHEMA: Schema = Schema { version: 1, oldest_reader: 1 };
+
+const PRELUDE: &str = include_str!("scripts/prelude.lua");
+
+macro_rules! scripts {
+    ($($name:ident: $header:literal, $file:literal;)+) => {$(
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            let text = include_str!(concat!("scripts/", $file, ".lua"));
+            Script::new(&[$header, "\n", PRELUDE, text].concat())
+        });
+    )+};
+}
+
+// What has no flag is refused by a server whose memory is full, before it has written anything. What makes the best of things
+// that are there already, or makes them less, must work even then.
+scripts! {
+    CHECK: "#!lua", "check";
+    ACCEPT: "#!lua", "accept";
+    IMPORT: "#!lua", "import";
+    CREATE_ACCOUNT: "#!lua", "create_account";
+    SUBSCRIBE: "#!lua", "subscribe";
+
+    OPEN: "#!lua flags=allow-oom", "open";
+    JOIN: "#!lua flags=allow-oom", "join";
+    RENEW: "#!lua flags=allow-oom", "renew";
+    LEAVE: "#!lua flags=allow-oom", "leave";
+    RESCUE: "#!lua flags=allow-oom", "rescue";
+    CLAIM: "#!lua flags=allow-oom", "claim";
+    FINISH: "#!lua flags=allow-oom", "finish";
+    RELEASE: "#!lua flags=allow-oom", "release";
+    PURGE: "#!lua flags=allow-oom", "purge";
+    ROTATE_TOKEN: "#!lua flags=allow-oom", "rotate_token";
+    ROTATE_SECRET: "#!lua flags=allow-oom", "rotate_secret";
+    SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
+    UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
+    FINISH_IMPORT: "#!lua flags=allow-oom", "finish_import";
+
+    DUE: "#!lua flags=no-writes", "due";
+    ACCOUNT_BY_TOKEN: "#!lua flags=no-writes", "account_by_token";
+    ACCOUNTS: "#!lua flags=no-writes", "accounts";
+    SUBSCRIPTION: "#!lua flags=no-writes", "subscription";
+    SUBSCRIPTIONS: "#!lua flags=no-writes", "subscriptions";
+    CHANGES: "#!lua flags=no-writes", "changes";
+    EVENT: "#!lua flags=no-writes", "event";
+    DELIVERIES: "#!lua flags=no-writes", "deliveries";
+    PROGRESS: "#!lua flags=no-writes", "progress";
+    EXPORT: "#!lua flags=no-writes", "export";
+}

@@ -1,0 +1,2 @@
+call('HDEL', META, 'copying')
+return { 'ok' }

@@ -1,0 +1,16 @@
+-- ARGV: account's id, id, now. What waits is dropped from the indexes at once, in the server's background, and by that is
+-- cancelled.
+local lane = own_lane(ARGV[1], ARGV[2])
+if not lane then
+    return { 'missing' }
+end
+local key = root .. 'lane:' .. lane
+local account, event, url = unpack(call('HMGET', key, 'account', 'event', 'url'))
+call('HSET', key, 'deleted', ARGV[3], 'active', '0', 'secret', '')
+call('HDEL', root .. 'lanes-once', account .. ' ' .. event .. ' ' .. url)
+call('ZREM', root .. 'lanes-of:' .. account, lane)
+call('UNLINK', root .. 'due:' .. lane, root .. 'wait:' .. lane)
+changed(lane)
+touched[lane] = true
+settle(tonumber(ARGV[3]))
+return { 'ok' }
