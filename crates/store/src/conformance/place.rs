@@ -23,7 +23,8 @@ impl Place {
     pub(super) async fn another(&self) -> Self {
         match self.location.kind() {
             StoreKind::Sqlite => sqlite().await,
-            kind @ (StoreKind::Postgres | StoreKind::Redis) => panic!("there is no place for {kind} yet"),
+            StoreKind::Postgres => postgres().await,
+            kind @ StoreKind::Redis => panic!("there is no place for {kind} yet"),
         }
     }
 }
