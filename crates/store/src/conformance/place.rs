@@ -23,8 +23,8 @@ impl Place {
     pub(super) async fn another(&self) -> Self {
         match self.location.kind() {
             StoreKind::Sqlite => sqlite().await,
+            StoreKind::Postgres => postgres().await,
             StoreKind::Redis => redis().await,
-            kind @ StoreKind::Postgres => panic!("there is no place for {kind} yet"),
         }
     }
 }

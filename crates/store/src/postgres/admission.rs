@@ -13,7 +13,7 @@ use super::{
     accept::Request,
     locks,
     pool::{Call, Statement, Transaction},
-    rows::{event_id, get, integer, md5, natural, single, time, uuid},
+    rows::{event_id, get, integer, md5, natural, receipts, single, time, uuid},
 };
 use crate::{
     Limits,
@@ -146,9 +146,7 @@ impl Known {
             if earlier.digest != idempotency.body_digest {
                 return Err(AcceptError::KeyReused);
             }
-            let receipts = serde_json::from_str(&earlier.receipts)
-                .map_err(|error| StoreError::Corrupt(format!("an idempotency key's receipts: {error}")))?;
-            return Ok(Decision::Replayed(receipts));
+            return Ok(Decision::Replayed(receipts(&earlier.receipts)?));
         }
         if self.catalogue != batch.catalogue.0 {
             return Err(AcceptError::StaleCatalogue);

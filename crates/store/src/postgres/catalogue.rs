@@ -17,7 +17,9 @@ use tokio_postgres::{
 use super::{
     PostgresStore, Shared, lanes, locks,
     pool::{Commit, Statement, Transaction, retrying},
-    rows::{self, SubscriptionKey, get, integer, natural, select_status, single, subscription_status, uuid},
+    rows::{
+        self, SubscriptionKey, get, integer, natural, optional_time, select_status, single, subscription_status, uuid,
+    },
 };
 use crate::{
     catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
@@ -71,7 +73,7 @@ const STATUSES: Statement = Statement {
 };
 const CHANGED: Statement = Statement { sql: select_status!("WHERE s.version > $1"), types: &[Type::INT8] };
 const VERSION: Statement = Statement { sql: "SELECT version FROM hookcast.catalogue", types: &[] };
-const NEXT_VERSION: Statement =
+pub(super) const NEXT_VERSION: Statement =
     Statement { sql: "UPDATE hookcast.catalogue SET version = version + 1 RETURNING version", types: &[] };
 const SET_ACTIVE: Statement = Statement {
     sql: "UPDATE hookcast.subscriptions SET is_active = $2, version = $3 WHERE key = $1",
@@ -212,7 +214,7 @@ impl Catalogue for PostgresStore {
         for row in changed {
             let subscription = subscription_status(row)?.subscription;
             self.shared.keys.learn(subscription.id, get(row, 0)?);
-            if get(row, 13)? {
+            if optional_time(row, 13)?.is_some() {
                 changes.deleted.push(subscription.id);
             } else {
                 changes.changed.push(subscription);
@@ -269,7 +271,11 @@ fn one_more(page: PageRequest) -> i64 {
 
 impl PostgresStore {
     /// Runs one statement; what it has written is on disk.
-    async fn write(&self, statement: &Statement, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn write(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
         let mut transaction = self.shared.pool.begin(Commit::Durable).await?;
         let mut answers = transaction.finish(&[(statement, parameters)]).await?;
         Ok(answers.pop().unwrap_or_default())

@@ -15,7 +15,7 @@ use super::{
     admission::Firsts,
     lanes::{self, More},
     pool::{Call, Statement, Transaction},
-    rows::{SubscriptionKey, integer, length, uuid},
+    rows::{SubscriptionKey, integer, length, receipts_text, uuid},
 };
 use crate::{
     engine::{Accepted, Batch, NewEvent, Receipt},
@@ -149,10 +149,9 @@ impl<'b> Intake<'b> {
 
     fn remember(&mut self, batch: &'b Batch, receipts: &[Receipt], now: Timestamp) -> Result<(), StoreError> {
         let Some(idempotency) = &batch.idempotency else { return Ok(()) };
-        let receipts = serde_json::to_string(receipts).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         self.remembered.key.push(&idempotency.key);
         self.remembered.digest.push(&idempotency.body_digest);
-        self.remembered.receipts.push(receipts);
+        self.remembered.receipts.push(receipts_text(receipts)?);
         self.remembered.expires_at.push(now.plus(idempotency.remember).as_millis());
         Ok(())
     }

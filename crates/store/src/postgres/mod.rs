@@ -3,7 +3,8 @@
 //! - [`connect`]: the URL and TLS; [`pool`]: connections and transactions; [`locks`]: what keeps nodes out of each other's way.
 //! - [`schema`]: the tables' versions; [`partitions`]: the days of the history; [`durability`]: what the server promises.
 //! - [`accept`] with [`admission`] and [`intake`]; [`claim`]; [`outcomes`]; [`leases`]; [`lanes`]: the engine's work.
-//! - [`catalogue`], [`history`], [`purge`]: the other traits. [`hints`]: that there is work.
+//! - [`catalogue`]; [`history`] with [`purge`]; [`transfer`] with [`export`] and [`import`]: the other traits. [`hints`]: that
+//!   there is work.
 
 mod accept;
 mod admission;
@@ -11,8 +12,10 @@ mod catalogue;
 mod claim;
 mod connect;
 mod durability;
+mod export;
 mod hints;
 mod history;
+mod import;
 mod intake;
 mod lanes;
 mod leases;
@@ -25,6 +28,7 @@ mod positions;
 mod purge;
 mod rows;
 mod schema;
+mod transfer;
 
 use std::{
     sync::{

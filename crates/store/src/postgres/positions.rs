@@ -36,4 +36,9 @@ impl Positions {
         left.start += count;
         Ok(first)
     }
+
+    /// Gives up what is left of the block.
+    pub(super) async fn forget(&self) {
+        *self.left.lock().await = 0..0;
+    }
 }

@@ -23,7 +23,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::pool::{Pool, Statement};
-use crate::{catalogue::SubscriptionStatus, error::StoreError};
+use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
 
 /// The number under which tables name a subscription.
 pub(super) type SubscriptionKey = i64;
@@ -106,7 +106,7 @@ macro_rules! select_status {
     ($rest:literal) => {
         concat!(
             "SELECT s.key, s.id, a.id, a.user_id, s.event, s.url, s.secret, s.is_active, l.failure_count, l.failing_since, ",
-            "s.created_at, l.waiting, l.expired, s.deleted_at IS NOT NULL FROM hookcast.subscriptions s ",
+            "s.created_at, l.waiting, l.expired, s.deleted_at FROM hookcast.subscriptions s ",
             "JOIN hookcast.accounts a ON a.key = s.account JOIN hookcast.lanes l ON l.subscription = s.key ",
             $rest
         )
@@ -153,6 +153,16 @@ pub(super) fn event(row: &Row, at: usize) -> Result<Event, StoreError> {
 
 pub(super) fn md5(row: &Row, at: usize) -> Result<[u8; 16], StoreError> {
     get::<&[u8]>(row, at)?.try_into().map_err(|_| StoreError::Corrupt("an md5 has not 16 bytes".into()))
+}
+
+/// Reads the receipts of an idempotency key.
+pub(super) fn receipts(text: &str) -> Result<Vec<Receipt>, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("an idempotency key's receipts: {error}")))
+}
+
+/// How the receipts of an idempotency key are kept.
+pub(super) fn receipts_text(receipts: &[Receipt]) -> Result<String, StoreError> {
+    serde_json::to_string(receipts).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// The keys of subscriptions, which never change.

@@ -1,0 +1,207 @@
+//! What the store gives away, a part of a section at a time.
+
+use std::str::FromStr;
+
+use hookcast_core::{canonical::ContentMd5, delivery::DeliveryState, id::DeliveryId, token::TokenHash};
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use super::{
+    log,
+    pool::{Pool, Statement},
+    rows::{
+        self, event_id, get, md5, natural, optional_time, receipts, select_status, state_of, subscription_id,
+        subscription_status, time,
+    },
+};
+use crate::{
+    catalogue::SubscriptionStatus,
+    error::StoreError,
+    transfer::{
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, Portion, Section,
+        SubscriptionItem,
+    },
+};
+
+/// At most `$1` rows, and no more once their sizes come to `$2` bytes: the server sends nothing that there is no room for.
+macro_rules! bounded {
+    ($columns:literal, $rows:literal, $key:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM (SELECT r.*, sum(size) OVER (ORDER BY ",
+            $key,
+            ") - size AS bytes_before FROM (SELECT ",
+            $rows,
+            " ORDER BY ",
+            $key,
+            " LIMIT $1) r) r WHERE bytes_before < $2 ORDER BY ",
+            $key
+        )
+    };
+}
+
+const ACCOUNTS: Statement = Statement {
+    sql: "SELECT key, id, user_id, user_email, created_at, token_hash FROM hookcast.accounts
+          WHERE key > $2 ORDER BY key LIMIT $1",
+    types: &[Type::INT8, Type::INT8],
+};
+const SUBSCRIPTIONS: Statement =
+    Statement { sql: select_status!("WHERE s.key > $2 ORDER BY s.key LIMIT $1"), types: &[Type::INT8, Type::INT8] };
+const EVENTS: Statement = Statement {
+    sql: bounded!(
+        "id, type, time, md5, payload, first_delivery, deliveries",
+        "*, octet_length(payload) AS size FROM hookcast.events WHERE (time, id) > ($3, $4) AND time >= $3",
+        "time, id"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::INT8, Type::UUID],
+};
+/// Those that are left to do and those that have ended, one list in the order of their events.
+const DELIVERIES: Statement = Statement {
+    sql: bounded!(
+        "time, position, event, id, state, due_at, is_deleted, log",
+        "d.*, s.id, s.deleted_at IS NOT NULL AS is_deleted, octet_length(d.log) AS size FROM (
+             (SELECT time, position, subscription, event, CASE WHEN holder IS NULL THEN 0 ELSE 1 END::int2 AS state,
+                  due_at, log
+              FROM hookcast.unfinished WHERE (time, position) > ($3, $4) AND time >= $3 ORDER BY time, position LIMIT $1)
+             UNION ALL
+             (SELECT time, position, subscription, event, state, NULL::int8, log
+              FROM hookcast.finished WHERE (time, position) > ($3, $4) AND time >= $3 ORDER BY time, position LIMIT $1)
+         ) d JOIN hookcast.subscriptions s ON s.key = d.subscription",
+        "time, position"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8],
+};
+const FINGERPRINTS: Statement = Statement {
+    sql: "SELECT md5, event, first_at, expires_at FROM hookcast.fingerprints WHERE md5 > $2 ORDER BY md5 LIMIT $1",
+    types: &[Type::INT8, Type::BYTEA],
+};
+const IDEMPOTENCY_KEYS: Statement = Statement {
+    sql: bounded!(
+        "key, body_digest, receipts, expires_at",
+        "*, octet_length(receipts) AS size FROM hookcast.idempotency_keys WHERE key > $3",
+        "key"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::TEXT],
+};
+
+/// Reads a part of a section. A place is the key of the last row that was read. A part that has items is followed by another
+/// one, be it empty.
+pub(super) async fn export(
+    pool: &Pool,
+    section: Section,
+    after: Option<Place>,
+    portion: Portion,
+) -> Result<Exported, StoreError> {
+    let mut exported = Exported { items: Vec::new(), next: None };
+    let mut bytes = 0;
+    for row in &read(pool, section, after, portion).await? {
+        let (place, item) = item(section, row)?;
+        bytes += item.size();
+        exported.items.push(item);
+        exported.next = Some(Place(place));
+        if portion.is_filled_by(exported.items.len(), bytes) {
+            break;
+        }
+    }
+    Ok(exported)
+}
+
+async fn read(pool: &Pool, section: Section, after: Option<Place>, portion: Portion) -> Result<Vec<Row>, StoreError> {
+    let limit = i64::try_from(portion.items).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(portion.bytes).unwrap_or(i64::MAX);
+    let wrong = || StoreError::Corrupt(format!("a place among the {section} makes no sense"));
+    let after = after.as_ref().map(|Place(text)| text.as_str());
+    match section {
+        Section::Accounts | Section::Subscriptions => {
+            let key: i64 = after.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
+            let statement = if section == Section::Accounts { &ACCOUNTS } else { &SUBSCRIPTIONS };
+            pool.query(statement, &[&limit, &key]).await
+        }
+        Section::Events => {
+            let (time, id) = after.map_or(Some((i64::MIN, Uuid::nil())), pair).ok_or_else(wrong)?;
+            pool.query(&EVENTS, &[&limit, &bytes, &time, &id]).await
+        }
+        Section::Deliveries => {
+            let (time, position) = after.map_or(Some((i64::MIN, 0_i64)), pair).ok_or_else(wrong)?;
+            pool.query(&DELIVERIES, &[&limit, &bytes, &time, &position]).await
+        }
+        Section::Fingerprints => {
+            let number = after.map(|hex| u128::from_str_radix(hex, 16)).transpose().map_err(|_| wrong())?;
+            let md5 = number.map_or(Vec::new(), |number| number.to_be_bytes().to_vec());
+            pool.query(&FINGERPRINTS, &[&limit, &md5]).await
+        }
+        Section::IdempotencyKeys => pool.query(&IDEMPOTENCY_KEYS, &[&limit, &bytes, &after.unwrap_or_default()]).await,
+    }
+}
+
+/// Reads a time and what follows it.
+fn pair<T: FromStr>(place: &str) -> Option<(i64, T)> {
+    let (time, rest) = place.split_once(' ')?;
+    Some((time.parse().ok()?, rest.parse().ok()?))
+}
+
+/// The item of a row, and its place.
+fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
+    Ok(match section {
+        Section::Accounts => (get::<i64>(row, 0)?.to_string(), account(row)?),
+        Section::Subscriptions => (get::<i64>(row, 0)?.to_string(), subscription(row)?),
+        Section::Events => (format!("{} {}", get::<i64>(row, 2)?, get::<Uuid>(row, 0)?), event(row)?),
+        Section::Deliveries => (format!("{} {}", get::<i64>(row, 0)?, get::<i64>(row, 1)?), delivery(row)?),
+        Section::Fingerprints => (ContentMd5::from_bytes(md5(row, 0)?).to_string(), fingerprint(row)?),
+        Section::IdempotencyKeys => (get(row, 0)?, idempotency_key(row)?),
+    })
+}
+
+fn account(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::Account(rows::account(row, 1)?, TokenHash::from_bytes(digest(row, 5)?)))
+}
+
+fn subscription(row: &Row) -> Result<Item, StoreError> {
+    let SubscriptionStatus { subscription, expired, .. } = subscription_status(row)?;
+    Ok(Item::Subscription(SubscriptionItem { subscription, deleted_at: optional_time(row, 13)?, expired }))
+}
+
+fn event(row: &Row) -> Result<Item, StoreError> {
+    let (first_delivery, deliveries) = (natural(get(row, 5)?), natural(get(row, 6)?));
+    Ok(Item::Event(EventItem { event: rows::event(row, 0)?, first_delivery, deliveries }))
+}
+
+fn delivery(row: &Row) -> Result<Item, StoreError> {
+    let event_time = time(row, 0)?;
+    let (state, due_at) = match (state_of(get(row, 4)?)?, get(row, 6)?) {
+        (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+        (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(event_time)),
+        (state, _) => (state, optional_time(row, 5)?),
+    };
+    Ok(Item::Delivery(DeliveryItem {
+        id: DeliveryId::from_position(event_time, natural(get(row, 1)?)),
+        event: event_id(row, 2)?,
+        subscription: subscription_id(row, 3)?,
+        state,
+        due_at,
+        attempts: log::read(get(row, 7)?)?,
+    }))
+}
+
+fn fingerprint(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::Fingerprint(FingerprintItem {
+        md5: ContentMd5::from_bytes(md5(row, 0)?),
+        event: event_id(row, 1)?,
+        first_at: time(row, 2)?,
+        expires_at: optional_time(row, 3)?,
+    }))
+}
+
+fn idempotency_key(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::IdempotencyKey(IdempotencyKeyItem {
+        key: get(row, 0)?,
+        body_digest: digest(row, 1)?,
+        receipts: receipts(get(row, 2)?)?,
+        expires_at: time(row, 3)?,
+    }))
+}
+
+fn digest(row: &Row, at: usize) -> Result<[u8; 32], StoreError> {
+    get::<&[u8]>(row, at)?.try_into().map_err(|_| StoreError::Corrupt("a digest has not 32 bytes".into()))
+}
