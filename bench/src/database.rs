@@ -43,7 +43,10 @@ impl Database {
     fn start_blocking(store: Store, below: &Path) -> Result<Self> {
         // PostgreSQL runs as another user when this is the superuser's.
         let readable = Permissions::from_mode(0o755);
-        let folder = tempfile::Builder::new().prefix(store.name()).permissions(readable).tempdir_in(below)?;
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("hookcast-bench-{store}."))
+            .permissions(readable)
+            .tempdir_in(below)?;
         let mut database = Self { store, folder, server: None };
         if store != Store::Sqlite {
             let url = database.script("start")?;

@@ -26,7 +26,7 @@ const CONNECTIONS: usize = 64;
 /// What to measure, and where to put it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Measure for two minutes instead of ten: good for a look, not for a comparison.
+    /// Measure for a minute and a half instead of ten minutes: good for a look, not for a comparison.
     #[arg(long)]
     quick: bool,
     /// The stores to compare.
