@@ -38,11 +38,11 @@ fmt: ## Format everything
 deny: tools-deny ## Licences and bans of dependencies
 	$(CARGO) deny check licenses bans sources
 
-bench: build ## The performance table: about five minutes; writes JSON and SVG to target/bench
+bench: build tools-stores ## The performance table on all three stores: about ten minutes; writes JSON and SVG to target/bench
 	$(CARGO) build --release --package hookcast-bench
 	$(BENCH) run
 
-bench-quick: build ## Its first rows, in about a minute
+bench-quick: build tools-stores ## A first look at it, in about a minute and a half
 	$(CARGO) build --release --package hookcast-bench
 	$(BENCH) run --quick
 

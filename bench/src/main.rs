@@ -4,6 +4,7 @@
 
 mod clock;
 mod connection;
+mod database;
 mod limit;
 mod load;
 mod measure;
@@ -16,6 +17,7 @@ mod results;
 mod run;
 mod scenario;
 mod server;
+mod store;
 mod tally;
 mod usage;
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    database::Database,
     load::{Accepted, Plan},
     process::{self, Receiver},
     server::{Server, TRIGGER_TOKEN},
@@ -30,6 +31,8 @@ pub struct Measurement {
     pub latency: Latency,
     /// Processor time of the server per 10,000 deliveries, or per 10,000 events where nothing is delivered.
     pub cpu_seconds: Option<f64>,
+    /// Processor time of the database server, likewise; none where there is no such server.
+    pub database_cpu_seconds: Option<f64>,
     /// The most memory that the server took.
     pub peak_mib: Option<f64>,
     /// Requests that were refused with `503` and sent again.
@@ -47,9 +50,10 @@ impl Measurement {
     }
 }
 
-/// Measures how `binary` copes with `plan` when each event has `fan_out` subscriptions.
+/// Measures how `binary` copes with `plan` on an empty `database` when each event has `fan_out` subscriptions.
 pub async fn measure(
     binary: &Path,
+    database: &Database,
     out: &Path,
     receiver: &mut Receiver,
     plan: &Plan,
@@ -57,9 +61,9 @@ pub async fn measure(
     progress: &ProgressBar,
 ) -> Result<Measurement> {
     receiver.reset().await?;
-    let server = Server::start(binary, out).await?;
+    let server = Server::start(binary, &database.renew()?, out).await?;
     server.subscribe(receiver.address, fan_out).await?;
-    let before = server.usage();
+    let (before, database_before) = (server.usage(), database.cpu_seconds());
 
     let expected = plan.events * fan_out;
     let load = process::load(server.address, TRIGGER_TOKEN, plan);
@@ -67,17 +71,22 @@ pub async fn measure(
     // A server that refused the load for long may have worn out the first wait's patience.
     drained(receiver, expected, progress).await?;
 
-    let after = server.usage();
+    let (after, database_after) = (server.usage(), database.cpu_seconds());
     server.stop().await?;
     // Only now is it certain that nothing more will come.
     let stats = receiver.stats().await?;
     let latency = receiver.latency().await?;
-    let cpu_seconds = cpu_per_10_000(before, after, expected.max(plan.events));
+    let cpu_of = |usage: Option<Usage>| usage.map(|usage| usage.cpu_seconds);
+    let per_10_000 = |before: Option<f64>, after: Option<f64>| {
+        let deliveries = expected.max(plan.events) as f64;
+        Some((after? - before?) * 10_000.0 / deliveries)
+    };
     Ok(Measurement {
         accepted_per_second: per_second(plan.events, accepted.started_ns, accepted.finished_ns),
         delivered_per_second: delivered_per_second(stats, accepted),
         latency,
-        cpu_seconds,
+        cpu_seconds: per_10_000(cpu_of(before), cpu_of(after)),
+        database_cpu_seconds: per_10_000(database_before, database_after),
         peak_mib: after.map(|usage| usage.peak_bytes as f64 / f64::from(1 << 20)),
         refused: accepted.refused,
         lost: expected.saturating_sub(stats.distinct),
@@ -108,8 +117,4 @@ fn delivered_per_second(stats: Stats, accepted: Accepted) -> f64 {
 fn per_second(count: u64, from_ns: u64, to_ns: u64) -> f64 {
     let seconds = Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64();
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
-}
-
-fn cpu_per_10_000(before: Option<Usage>, after: Option<Usage>, count: u64) -> Option<f64> {
-    Some((after?.cpu_seconds - before?.cpu_seconds) * 10_000.0 / count as f64)
 }

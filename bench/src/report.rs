@@ -9,10 +9,21 @@ use serde_json::json;
 use crate::{
     results::{Results, Row},
     scenario::{Unit, Verdict},
+    store::Store,
 };
 
-const HEADER: [&str; 8] =
-    ["scenario", "value", "of the limit", "least", "goal", "CPU / 10,000", "peak memory", "verdict"];
+const HEADER: [&str; 10] = [
+    "scenario",
+    "store",
+    "value",
+    "of the limit",
+    "least",
+    "goal",
+    "CPU / 10,000",
+    "its database's",
+    "peak memory",
+    "verdict",
+];
 
 /// Prints the table.
 pub fn print(results: &Results, out: &Path) -> Result<()> {
@@ -20,7 +31,11 @@ pub fn print(results: &Results, out: &Path) -> Result<()> {
     writeln!(stdout, "{}", table(&results.rows()))?;
     let length = if results.quick { "a quick look: " } else { "" };
     let runs = results.series.iter().map(|series| series.runs.len()).max().unwrap_or(0);
-    writeln!(stdout, "{length}median of {runs}, on {} cores; CPU and memory are the server's", results.cores)?;
+    writeln!(stdout, "{length}median of {runs}, on {} cores", results.cores)?;
+    writeln!(
+        stdout,
+        "CPU and memory are Hookcast's; its database's is the CPU of all processes of PostgreSQL or Redis"
+    )?;
     if results.refused() > 0 {
         writeln!(stdout, "{} requests were refused with 503 and sent again", results.refused())?;
     }
@@ -39,14 +54,18 @@ pub fn write_json(results: &Results, path: &Path) -> Result<()> {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(HEADER);
-    table.add_rows(rows.iter().map(cells));
-    for column in table.column_iter_mut().skip(1).take(HEADER.len() - 2) {
+    for (index, row) in rows.iter().enumerate() {
+        // A name stands once for all stores.
+        let is_first = index == 0 || rows[index - 1].name != row.name;
+        table.add_row(cells(row, if is_first { row.name } else { "" }));
+    }
+    for column in table.column_iter_mut().skip(2).take(HEADER.len() - 3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-fn cells(row: &Row) -> [String; 8] {
+fn cells(row: &Row, name: &str) -> [String; HEADER.len()] {
     let maybe = |number: Option<f64>, show: fn(f64) -> String| number.map(show).unwrap_or_default();
     let mark = |mark: Option<f64>| match row.unit {
         Unit::PerSecond => maybe(mark, |ratio| format!("{ratio:.2}")),
@@ -60,12 +79,14 @@ fn cells(row: &Row) -> [String; 8] {
         None => "",
     };
     [
-        row.name.to_owned(),
+        name.to_owned(),
+        row.store.map(Store::name).unwrap_or_default().to_owned(),
         value(row.value, row.unit),
         maybe(row.ratio, |ratio| format!("{ratio:.3}")),
         mark(row.target.map(|target| target.least)),
         mark(row.target.map(|target| target.goal)),
         maybe(row.cpu_seconds, |seconds| format!("{seconds:.2} s")),
+        maybe(row.database_cpu_seconds, |seconds| format!("{seconds:.2} s")),
         maybe(row.peak_mib, |mib| format!("{mib:.0} MiB")),
         verdict.to_owned(),
     ]

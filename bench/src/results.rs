@@ -1,10 +1,13 @@
 //! From single runs to the rows of the table.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::{
     measure::Measurement,
-    scenario::{SCENARIOS, Scenario, Target, Unit, Verdict},
+    scenario::{Metric, SCENARIOS, Scenario, Target, Unit, Verdict},
+    store::Store,
 };
 
 /// All that was measured.
@@ -16,15 +19,19 @@ pub struct Results {
     pub cores: usize,
     /// The limit, each time it was measured, in requests per second.
     pub limits: Vec<f64>,
-    /// The runs, by scenario.
+    /// The stores that were compared.
+    pub stores: Vec<Store>,
+    /// The runs: scenario by scenario, and the stores one after the other within each.
     pub series: Vec<Series>,
 }
 
-/// The runs of one scenario.
+/// The runs of one scenario on one store.
 #[derive(Debug, Serialize)]
 pub struct Series {
     /// What was done.
     pub scenario: Scenario,
+    /// On which store.
+    pub store: Store,
     /// What came out of it.
     pub runs: Vec<Run>,
 }
@@ -44,6 +51,8 @@ pub struct Run {
 pub struct Row {
     /// What it tells.
     pub name: &'static str,
+    /// On which store; none for what concerns the machine.
+    pub store: Option<Store>,
     /// How much it is.
     pub value: f64,
     /// Of what.
@@ -54,32 +63,49 @@ pub struct Row {
     pub target: Option<Target>,
     /// Whether it is reached.
     pub verdict: Option<Verdict>,
-    /// Processor time for 10,000 deliveries.
+    /// Processor time of the server for 10,000 deliveries.
     pub cpu_seconds: Option<f64>,
+    /// Processor time of the database server for 10,000 deliveries.
+    pub database_cpu_seconds: Option<f64>,
     /// The most memory that the server took.
     pub peak_mib: Option<f64>,
 }
 
 impl Results {
     /// Results without any run.
-    pub fn new(quick: bool) -> Self {
+    pub fn new(quick: bool, stores: Vec<Store>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let series = SCENARIOS.map(|scenario| Series { scenario, runs: Vec::new() });
-        Self { quick, cores, limits: Vec::new(), series: series.into() }
+        let on_each = |scenario| stores.iter().map(move |&store| Series { scenario, store, runs: Vec::new() });
+        let series = SCENARIOS.into_iter().flat_map(on_each).collect();
+        Self { quick, cores, limits: Vec::new(), stores, series }
     }
 
-    /// The rows of the table.
+    /// The rows of the table: number by number, with the stores side by side.
     pub fn rows(&self) -> Vec<Row> {
         let limit = Row { value: median(self.limits.iter().copied()).unwrap_or(0.0), ..Row::LIMIT };
-        [limit].into_iter().chain(self.series.iter().flat_map(Series::rows)).collect()
+        let mut rows = vec![limit];
+        for group in self.by_scenario() {
+            for metric in group[0].scenario.metrics {
+                rows.extend(group.iter().filter_map(|series| series.row(metric)));
+            }
+        }
+        rows
+    }
+
+    /// The series of each scenario, one for each store.
+    pub fn by_scenario(&self) -> impl Iterator<Item = &[Series]> {
+        self.series.chunk_by(|one, next| one.scenario.name == next.scenario.name)
     }
 
     /// What makes the results worthless.
     pub fn faults(&self) -> Vec<String> {
-        let runs = self.series.iter().flat_map(|series| series.runs.iter().map(|run| (series.scenario.name, run)));
+        let runs = self.series.iter().flat_map(|series| series.runs.iter().map(move |run| (series, run)));
         let faulty = runs.filter(|(_, run)| !run.measured.is_valid());
         faulty
-            .map(|(name, run)| format!("{name}: {} lost, {} too many", run.measured.lost, run.measured.surplus))
+            .map(|(series, run)| {
+                let Measurement { lost, surplus, .. } = run.measured;
+                format!("{series}: {lost} lost, {surplus} too many")
+            })
             .collect()
     }
 
@@ -95,35 +121,44 @@ impl Series {
         median(self.runs.iter().filter_map(read))
     }
 
-    fn rows(&self) -> impl Iterator<Item = Row> {
-        self.scenario.metrics.iter().filter_map(|metric| {
-            let value = self.median(|run| (metric.read)(&run.measured))?;
-            let is_rate = metric.unit == Unit::PerSecond;
-            let ratio = self.median(|run| Some((metric.read)(&run.measured)? / run.limit?)).filter(|_| is_rate);
-            let judged = if is_rate { ratio } else { Some(value) };
-            Some(Row {
-                name: metric.name,
-                value,
-                unit: metric.unit,
-                ratio,
-                target: metric.target,
-                verdict: metric.target.zip(judged).map(|(target, number)| target.judge(number, metric.unit)),
-                cpu_seconds: self.median(|run| run.measured.cpu_seconds),
-                peak_mib: self.median(|run| run.measured.peak_mib),
-            })
+    fn row(&self, metric: &Metric) -> Option<Row> {
+        let value = self.median(|run| (metric.read)(&run.measured))?;
+        let is_rate = metric.unit == Unit::PerSecond;
+        let ratio = self.median(|run| Some((metric.read)(&run.measured)? / run.limit?)).filter(|_| is_rate);
+        let judged = if is_rate { ratio } else { Some(value) };
+        let target = metric.targets.of(self.store);
+        Some(Row {
+            name: metric.name,
+            store: Some(self.store),
+            value,
+            unit: metric.unit,
+            ratio,
+            target,
+            verdict: target.zip(judged).map(|(target, number)| target.judge(number, metric.unit)),
+            cpu_seconds: self.median(|run| run.measured.cpu_seconds),
+            database_cpu_seconds: self.median(|run| run.measured.database_cpu_seconds),
+            peak_mib: self.median(|run| run.measured.peak_mib),
         })
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} on {}", self.scenario.name, self.store.name())
     }
 }
 
 impl Row {
     const LIMIT: Self = Self {
         name: "the limit: a bare HTTP client",
+        store: None,
         value: 0.0,
         unit: Unit::PerSecond,
         ratio: Some(1.0),
         target: None,
         verdict: None,
         cpu_seconds: None,
+        database_cpu_seconds: None,
         peak_mib: None,
     };
 }
@@ -147,6 +182,7 @@ mod tests {
             delivered_per_second,
             latency: Latency::default(),
             cpu_seconds: None,
+            database_cpu_seconds: None,
             peak_mib: None,
             refused: 0,
             lost,
@@ -162,21 +198,44 @@ mod tests {
         assert_eq!(median([4.0, 1.0].into_iter()), Some(2.5));
     }
 
+    fn series<'a>(results: &'a mut Results, scenario: &str, store: Store) -> &'a mut Series {
+        let mut found = results.series.iter_mut();
+        found.find(|series| (series.scenario.name, series.store) == (scenario, store)).unwrap()
+    }
+
     #[test]
-    fn ratios_are_computed_run_by_run() {
-        let mut results = Results::new(true);
+    fn ratios_are_computed_run_by_run_and_judged_by_the_store() {
+        let mut results = Results::new(true, Store::ALL.into());
         // The machine was twice as fast in the second run, which concerns the limit and the server alike.
-        results.series[2].runs = vec![run(1000.0, 600.0, 0), run(2000.0, 1200.0, 0)];
-        let row = results.rows().into_iter().find(|row| row.name == "delivered, fan-out 10").unwrap();
-        assert_eq!((row.ratio, row.verdict), (Some(0.6), Some(Verdict::Least)));
+        for store in [Store::Sqlite, Store::Postgres] {
+            series(&mut results, "fan-out 10", store).runs = vec![run(1000.0, 600.0, 0), run(2000.0, 1200.0, 0)];
+        }
+        let rows = results.rows();
+        let found = rows.iter().filter(|row| row.name == "delivered, fan-out 10");
+        let judged: Vec<_> = found.map(|row| (row.store, row.ratio, row.verdict)).collect();
+        let expected = [(Store::Sqlite, Verdict::Least), (Store::Postgres, Verdict::Goal)];
+        assert_eq!(judged, expected.map(|(store, verdict)| (Some(store), Some(0.6), Some(verdict))));
+    }
+
+    #[test]
+    fn the_stores_stand_side_by_side() {
+        let mut results = Results::new(true, vec![Store::Sqlite, Store::Redis]);
+        for store in [Store::Sqlite, Store::Redis] {
+            series(&mut results, "fan-out 1", store).runs = vec![run(1000.0, 600.0, 0)];
+        }
+        let rows = results.rows();
+        let found: Vec<_> = rows.iter().map(|row| (row.name, row.store)).collect();
+        let name = "accepted, fan-out 1";
+        assert_eq!(found[1..3], [(name, Some(Store::Sqlite)), (name, Some(Store::Redis))]);
+        assert_eq!(found[3], ("delivered, fan-out 1", Some(Store::Sqlite)));
     }
 
     #[test]
     fn a_loss_is_a_fault() {
-        let mut results = Results::new(true);
-        results.series[1].runs = vec![run(1.0, 1.0, 0)];
+        let mut results = Results::new(true, Store::ALL.into());
+        series(&mut results, "fan-out 1", Store::Redis).runs = vec![run(1.0, 1.0, 0)];
         assert!(results.faults().is_empty());
-        results.series[1].runs = vec![run(1.0, 1.0, 3)];
-        assert_eq!(results.faults(), ["fan-out 1: 3 lost, 0 too many"]);
+        series(&mut results, "fan-out 1", Store::Redis).runs = vec![run(1.0, 1.0, 3)];
+        assert_eq!(results.faults(), ["fan-out 1 on Redis: 3 lost, 0 too many"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The whole of it: all scenarios, several times, with the limit before and after each.
+//! The whole of it: all scenarios on all stores, several times, with the limit before and after each.
 
 use std::{
     fs,
@@ -10,13 +10,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
+    database::{Database, folder_for},
     load::Plan,
     measure::{Measurement, measure},
     plot,
     process::Receiver,
     report,
-    results::{Results, Run},
-    scenario::{ONE_SUBSCRIPTION, Pace, SCENARIOS, Scenario},
+    results::{Results, Run, Series},
+    scenario::{ONE_SUBSCRIPTION, Pace},
+    store::Store,
 };
 
 const CONNECTIONS: usize = 64;
@@ -24,9 +26,12 @@ const CONNECTIONS: usize = 64;
 /// What to measure, and where to put it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Measure for a minute instead of five: good for a look, not for a comparison.
+    /// Measure for a minute and a half instead of ten minutes: good for a look, not for a comparison.
     #[arg(long)]
     quick: bool,
+    /// The stores to compare.
+    #[arg(long = "store", value_name = "STORE", value_delimiter = ',', default_values_t = Store::ALL)]
+    stores: Vec<Store>,
     /// The hookcast binary [default: next to this one].
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
@@ -45,6 +50,11 @@ impl Options {
 
     fn limit_duration(&self) -> Duration {
         Duration::from_millis(if self.quick { 700 } else { 1500 })
+    }
+
+    /// Each store once, in the order of the table.
+    fn stores(&self) -> Vec<Store> {
+        Store::ALL.into_iter().filter(|store| self.stores.contains(store)).collect()
     }
 
     /// How long the deliveries of a scenario would take at the limit; a number of deliveries that suits the machine.
@@ -66,9 +76,11 @@ pub async fn run(options: Options) -> Result<()> {
     // Only the log of this run is of interest, and each server of it appends.
     fs::write(out.join("server.log"), "")?;
 
+    let results = Results::new(options.quick, options.stores());
+    let progress = progress_bar(u64::from(options.runs()) * results.series.len() as u64);
+    let databases = start_databases(&results.stores, &out, &progress).await?;
     let receiver = Receiver::start().await?;
-    let progress = progress_bar(u64::from(options.runs()) * SCENARIOS.len() as u64);
-    let mut bench = Bench { results: Results::new(options.quick), options, server, out, receiver, progress };
+    let mut bench = Bench { options, server, out, databases, receiver, progress, results };
     bench.measure_all().await?;
     bench.progress.finish_and_clear();
     report(&bench.results, &bench.out)
@@ -88,6 +100,23 @@ fn server_next_to_this() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("hookcast"))
 }
 
+async fn start_databases(stores: &[Store], out: &Path, progress: &ProgressBar) -> Result<Vec<Database>> {
+    let folder = folder_for(stores, out)?;
+    if folder != out {
+        let note =
+            format!("the stores are below {}: PostgreSQL's user may not enter {}", folder.display(), out.display());
+        progress.suspend(|| eprintln!("{note}"));
+    }
+    let mut databases = Vec::new();
+    for &store in stores {
+        progress.set_prefix(store.name());
+        progress.set_message("starting");
+        let started = Database::start(store, folder.clone()).await;
+        databases.push(started.with_context(|| format!("cannot start {}", store.name()))?);
+    }
+    Ok(databases)
+}
+
 fn progress_bar(length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise}  {prefix}: {msg}");
     let progress = ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -99,6 +128,7 @@ struct Bench {
     options: Options,
     server: PathBuf,
     out: PathBuf,
+    databases: Vec<Database>,
     receiver: Receiver,
     progress: ProgressBar,
     results: Results,
@@ -107,22 +137,22 @@ struct Bench {
 impl Bench {
     async fn measure_all(&mut self) -> Result<()> {
         // The scenarios that depend on the saturation of another come after all runs of that.
-        let (saturating, paced): (Vec<_>, Vec<_>) =
-            SCENARIOS.into_iter().enumerate().partition(|(_, scenario)| scenario.pace == Pace::Saturating);
+        let (saturating, paced): (Vec<_>, Vec<_>) = (0..self.results.series.len())
+            .partition(|&index| self.results.series[index].scenario.pace == Pace::Saturating);
         for _ in 0..self.options.runs() {
             let mut before = self.limit().await?;
-            for (index, scenario) in &saturating {
-                let measured = self.measure(scenario, before).await?;
+            for &index in &saturating {
+                let measured = self.measure(index, before).await?;
                 let after = self.limit().await?;
                 // What else goes on on the machine drifts; the limit on both sides is the nearest to what it was between.
-                self.record(*index, measured, Some(f64::midpoint(before, after)));
+                self.record(index, measured, Some(f64::midpoint(before, after)));
                 before = after;
             }
         }
         for _ in 0..self.options.runs() {
-            for (index, scenario) in &paced {
-                let measured = self.measure(scenario, 0.0).await?;
-                self.record(*index, measured, None);
+            for &index in &paced {
+                let measured = self.measure(index, 0.0).await?;
+                self.record(index, measured, None);
             }
         }
         Ok(())
@@ -136,20 +166,24 @@ impl Bench {
         Ok(rate)
     }
 
-    async fn measure(&mut self, scenario: &Scenario, limit: f64) -> Result<Measurement> {
-        self.progress.set_prefix(scenario.name);
+    async fn measure(&mut self, index: usize, limit: f64) -> Result<Measurement> {
+        let series = &self.results.series[index];
+        self.progress.set_prefix(series.to_string());
         self.progress.set_message("starting");
-        let plan = self.plan(scenario, limit)?;
-        measure(&self.server, &self.out, &mut self.receiver, &plan, scenario.fan_out, &self.progress)
+        let plan = self.plan(series, limit)?;
+        let database = self.databases.iter().find(|database| database.store == series.store);
+        let database = database.context("the store was not started")?;
+        let fan_out = series.scenario.fan_out;
+        measure(&self.server, database, &self.out, &mut self.receiver, &plan, fan_out, &self.progress)
             .await
-            .with_context(|| format!("in the scenario {:?}", scenario.name))
+            .with_context(|| series.to_string())
     }
 
-    fn plan(&self, scenario: &Scenario, limit: f64) -> Result<Plan> {
+    fn plan(&self, Series { scenario, store, .. }: &Series, limit: f64) -> Result<Plan> {
         let rate = match scenario.pace {
             Pace::Saturating => None,
             Pace::Rate(rate) => Some(rate),
-            Pace::HalfOfSaturation => Some(self.saturation()? / 2.0),
+            Pace::HalfOfSaturation => Some(self.saturation(*store)? / 2.0),
         };
         let events = match rate {
             Some(rate) => rate * self.options.paced_seconds(),
@@ -158,22 +192,23 @@ impl Bench {
         Ok(Plan { events: (events as u64).max(1), batch: scenario.batch, rate, connections: CONNECTIONS })
     }
 
-    fn saturation(&self) -> Result<f64> {
-        let series = self.results.series.iter().find(|series| series.scenario.name == ONE_SUBSCRIPTION);
-        let rate = series.and_then(|series| series.median(|run| Some(run.measured.delivered_per_second)));
+    fn saturation(&self, store: Store) -> Result<f64> {
+        let mut on_store = self.results.series.iter().filter(|series| series.store == store);
+        let saturated = on_store.find(|series| series.scenario.name == ONE_SUBSCRIPTION);
+        let rate = saturated.and_then(|series| series.median(|run| Some(run.measured.delivered_per_second)));
         match rate {
             Some(rate) if rate > 0.0 => Ok(rate),
-            _ => bail!("nothing was delivered, so that there is no saturation"),
+            _ => bail!("nothing was delivered on {}, so that there is no saturation", store.name()),
         }
     }
 
     fn record(&mut self, index: usize, measured: Measurement, limit: Option<f64>) {
+        let series = &mut self.results.series[index];
         if !measured.is_valid() {
-            let name = self.results.series[index].scenario.name;
             let Measurement { lost, surplus, .. } = measured;
-            self.progress.suspend(|| eprintln!("INVALID: {name}: {lost} lost, {surplus} too many"));
+            self.progress.suspend(|| eprintln!("INVALID: {series}: {lost} lost, {surplus} too many"));
         }
-        self.results.series[index].runs.push(Run { limit, measured });
+        series.runs.push(Run { limit, measured });
         self.progress.inc(1);
     }
 }

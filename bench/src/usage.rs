@@ -21,12 +21,31 @@ impl Usage {
     }
 }
 
+/// Processor time of the process `pid`, of its living children, and of those that have ended.
+pub fn cpu_seconds_with_children(pid: u32) -> Option<f64> {
+    let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let own = stat(&pid.to_string())?;
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    // A child that has ended meanwhile is missed once.
+    let living: u64 = children.split_whitespace().filter_map(|child| cpu_ticks(&stat(child)?)).sum();
+    Some((cpu_ticks(&own)? + ended_children_ticks(&own)? + living) as f64 / clock_ticks_per_second() as f64)
+}
+
+/// `utime` and `stime`.
 fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses, which may hold anything; `utime` and `stime` are the 14th
-    // and the 15th.
+    Some(field(stat, 14)? + field(stat, 15)?)
+}
+
+/// `cutime` and `cstime`.
+fn ended_children_ticks(stat: &str) -> Option<u64> {
+    Some(field(stat, 16)? + field(stat, 17)?)
+}
+
+/// The field that the manual counts as `number`, beyond the second: that is the program's name in parentheses, which may
+/// hold anything.
+fn field(stat: &str, number: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    after_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 fn peak_kib(status: &str) -> Option<u64> {
@@ -40,8 +59,9 @@ mod tests {
 
     #[test]
     fn names_of_programs_do_not_confuse() {
-        let stat = "42 (a ) b) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 4 0 100 1000 200";
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 7 5 20 0 4 0 100 1000 200";
         assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(ended_children_ticks(stat), Some(12));
         assert_eq!(cpu_ticks(""), None);
     }
 
