@@ -109,8 +109,7 @@ async fn start_databases(stores: &[Store], out: &Path, progress: &ProgressBar) -
     }
     let mut databases = Vec::new();
     for &store in stores {
-        progress.set_prefix(store.name());
-        progress.set_message("starting");
+        show(progress, store.name(), "starting");
         let started = Database::start(store, folder.clone()).await;
         databases.push(started.with_context(|| format!("cannot start {}", store.name()))?);
     }
@@ -122,6 +121,13 @@ fn progress_bar(length: u64) -> ProgressBar {
     let progress = ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress.enable_steady_tick(Duration::from_millis(200));
     progress
+}
+
+/// Shows what goes on now, and never what goes on next beside what was last.
+fn show(progress: &ProgressBar, what: &str, state: &'static str) {
+    progress.set_message("");
+    progress.set_prefix(what.to_owned());
+    progress.set_message(state);
 }
 
 struct Bench {
@@ -159,8 +165,7 @@ impl Bench {
     }
 
     async fn limit(&mut self) -> Result<f64> {
-        self.progress.set_prefix("the limit");
-        self.progress.set_message("a bare HTTP client");
+        show(&self.progress, "the limit", "a bare HTTP client");
         let rate = self.receiver.limit(self.options.limit_duration()).await?.rate();
         self.results.limits.push(rate);
         Ok(rate)
@@ -168,8 +173,7 @@ impl Bench {
 
     async fn measure(&mut self, index: usize, limit: f64) -> Result<Measurement> {
         let series = &self.results.series[index];
-        self.progress.set_prefix(series.to_string());
-        self.progress.set_message("starting");
+        show(&self.progress, &series.to_string(), "starting");
         let plan = self.plan(series, limit)?;
         let database = self.databases.iter().find(|database| database.store == series.store);
         let database = database.context("the store was not started")?;
