@@ -125,7 +125,10 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "refused");
-                Self::unavailable("the store cannot take more just now: nothing was stored; try again")
+                Self::unavailable(
+                    "the store cannot take it just now: try again; with an `Idempotency-Key` nothing is stored twice, should \
+                     it have been stored after all",
+                )
             }
             StoreError::Corrupt(_) | StoreError::Misconfigured(_) => {
                 tracing::error!(%error, "refused");

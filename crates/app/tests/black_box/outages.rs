@@ -21,6 +21,37 @@ on_servers![
     a_node_waits_for_no_database_at_its_start,
 ];
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_was_waited_for_takes_over_and_nothing_is_lost() {
+    let primary = Database::start(Kind::Postgres);
+    let standby = primary.standby();
+    let host = |url: &str| url.split(['@', '/']).nth(3).unwrap().to_owned();
+    let hosts = format!("{},{}", host(&primary.url), host(&standby.url));
+    let node = Home::on(&format!("postgres://hookcast@{hosts}/postgres?target_session_attrs=read-write")).serve();
+    let survives = node.http.get("/health/ready").send().await.expect(200)["store"]["accepted_events_survive"].clone();
+    assert_eq!(survives, json!({"restart": true, "failover": true}));
+    let mut receiver = Receiver::start().await;
+    let ada = node.http.account("ada").await;
+    let subscription = ada.subscribe("x", &receiver.url).await;
+    // They wait, so that only the database knows of them.
+    ada.set_active(&subscription.id, false).await;
+    let mut promised = Vec::new();
+    for n in 0..50 {
+        promised.push(trigger(&node, n).await.expect(202)["id"].as_str().unwrap().to_owned());
+    }
+
+    primary.kill();
+    standby.promote().await;
+    readiness(&node, 200).await;
+    ada.set_active(&subscription.id, true).await;
+    let mut arrived: Vec<_> = receiver.take(promised.len()).await.iter().map(|received| received.id()).collect();
+    arrived.sort();
+    promised.sort();
+    assert_eq!(arrived, promised);
+    trigger(&node, 50).await.expect(202);
+    receiver.next().await;
+}
+
 async fn trigger(node: &Server, n: u64) -> Answer {
     node.http.try_trigger(&json!({"event": "x", "payload": {"n": n}})).await
 }

@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{Settings, error::StoreError, history::Promise, location::StoreKind};
 
+/// The session's own setting, and not that of the transaction which asks.
 const SETTINGS: Statement = Statement {
     sql: "SELECT current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',
-              current_setting('synchronous_commit'), current_setting('synchronous_standby_names', true),
+              (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'), current_setting('synchronous_standby_names', true),
               pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
               current_setting('server_version_num')::int4",
     types: &[],

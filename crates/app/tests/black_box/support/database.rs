@@ -58,9 +58,7 @@ pub struct Database {
 
 impl Database {
     pub fn start(kind: Kind) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL is another user where the test is the superuser.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = new_folder();
         let url = run(kind, "start", &folder.path().join("server"));
         Self { kind, folder, url }
     }
@@ -68,6 +66,24 @@ impl Database {
     /// Starts it again, where it was.
     pub fn start_again(&self) {
         assert_eq!(self.run("start"), self.url);
+    }
+
+    /// Starts a PostgreSQL that follows this one, which from now on waits for it at every commit.
+    pub fn standby(&self) -> Self {
+        let folder = new_folder();
+        let primary = self.folder.path().join("server");
+        let mut command = Command::new(self.kind.script());
+        let url = output(command.arg("standby").arg(folder.path().join("server")).arg(primary));
+        Self { kind: self.kind, folder, url }
+    }
+
+    /// Makes a standby a server of its own, which waits for no other.
+    pub async fn promote(&self) {
+        self.run("promote");
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     }
 
     /// Stops it as an operator would.
@@ -125,9 +141,21 @@ fn children(parent: &str) -> Vec<String> {
     processes.filter(is_child).collect()
 }
 
+/// A folder for a server. PostgreSQL is another user where the test is the superuser.
+fn new_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
 fn run(kind: Kind, verb: &str, folder: &Path) -> String {
-    let output = Command::new(kind.script()).arg(verb).arg(folder).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+    output(Command::new(kind.script()).arg(verb).arg(folder))
+}
+
+/// What a script prints; it must succeed.
+fn output(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
