@@ -29,7 +29,8 @@ async fn what_was_accepted_survives_a_server_that_commits_early() {
     for _ in 0..5 {
         events.push(world.batch().event("x").to([&ada]).accept_one().await);
         server.kill();
-        server.come_back_to(&**world.store()).await;
+        server.start_again();
+        server.found_again_by(&**world.store()).await;
         for event in &events {
             world.store().event(*event, ALL).await.unwrap();
         }

@@ -4,6 +4,7 @@ mod durability;
 mod full_disk;
 mod opening;
 mod outages;
+mod plans;
 mod pooler;
 mod server;
 mod tls;

@@ -25,7 +25,8 @@ async fn a_handle_outlives_the_death_of_its_server() {
         assert!(matches!(world.store().claim(claim, at(1)).await, Err(StoreError::Unavailable(_))));
         assert!(matches!(world.here.renew(LONG, at(1)).await, Err(StoreError::Unavailable(_))));
         assert!(matches!(world.store().check().await, Err(StoreError::Unavailable(_))));
-        server.come_back_to(&**world.store()).await;
+        server.start_again();
+        server.found_again_by(&**world.store()).await;
         world.batch().event("x").to([&ada]).accept().await;
     }
     let claimed = world.here.claim(&ada, 10, at(1)).await;
@@ -44,7 +45,8 @@ async fn who_waits_for_work_hears_again_after_an_outage() {
     // A first one is told to whoever begins to listen.
     other.store.wait_for_work().await;
     server.kill();
-    server.come_back_to(&**world.store()).await;
+    server.start_again();
+    server.found_again_by(&**world.store()).await;
     // Since what came meanwhile was told to nobody, who listens anew is told that there may be something.
     other.store.wait_for_work().await;
     world.send(1, &ada).await;

@@ -62,9 +62,8 @@ impl Server {
         assert_eq!(self.run("start"), self.url);
     }
 
-    /// Starts it again for a store that is open on it, whose dead connections are found out one by one.
-    pub(super) async fn come_back_to(&self, store: &dyn Store) {
-        self.start_again();
+    /// Waits until a store that has been open on it works again: its dead connections are found out one by one.
+    pub(super) async fn found_again_by(&self, store: &dyn Store) {
         while let Err(error) = store.check().await {
             assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         }
@@ -88,7 +87,6 @@ impl Server {
     }
 
     /// What it has written to its log.
-    #[expect(dead_code)]
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("server/log")).unwrap()
     }
