@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A batch in the making. What is said of an event is said of the last one.
-pub(super) struct BatchBuilder<'w> {
+pub(crate) struct BatchBuilder<'w> {
     world: &'w World,
     by: &'w Process,
     name: u64,
@@ -44,7 +44,7 @@ struct Draft {
 }
 
 impl<'w> BatchBuilder<'w> {
-    pub(super) fn new(world: &'w World, name: u64) -> Self {
+    pub(crate) fn new(world: &'w World, name: u64) -> Self {
         Self {
             world,
             by: &world.here,
@@ -58,7 +58,7 @@ impl<'w> BatchBuilder<'w> {
     }
 
     /// An event, of a payload unlike all others unless one is given.
-    pub(super) fn event(mut self, event_type: &str) -> Self {
+    pub(crate) fn event(mut self, event_type: &str) -> Self {
         self.events.push(Draft {
             event_type: event_type.into(),
             payload: format!(r#"{{"batch":{},"event":{}}}"#, self.name, self.events.len()),
@@ -71,7 +71,7 @@ impl<'w> BatchBuilder<'w> {
     }
 
     /// So many events for one subscription, of its type.
-    pub(super) fn events(self, count: usize, subscription: &Subscription) -> Self {
+    pub(crate) fn events(self, count: usize, subscription: &Subscription) -> Self {
         (0..count).fold(self, |batch, _| batch.event(subscription.event.as_str()).to([subscription]))
     }
 
@@ -79,61 +79,61 @@ impl<'w> BatchBuilder<'w> {
         self.events.last_mut().unwrap()
     }
 
-    pub(super) fn payload(mut self, json: &str) -> Self {
+    pub(crate) fn payload(mut self, json: &str) -> Self {
         self.last().payload = json.into();
         self
     }
 
     /// When the event was made, where that is not when the batch is accepted.
-    pub(super) fn made(mut self, time: Timestamp) -> Self {
+    pub(crate) fn made(mut self, time: Timestamp) -> Self {
         self.last().time = Some(time);
         self
     }
 
     /// Exempts the event from the rule for equal content.
-    pub(super) fn even_if_duplicate(mut self) -> Self {
+    pub(crate) fn even_if_duplicate(mut self) -> Self {
         self.last().deduplicate = false;
         self
     }
 
-    pub(super) fn to<'s>(mut self, recipients: impl IntoIterator<Item = &'s Subscription>) -> Self {
+    pub(crate) fn to<'s>(mut self, recipients: impl IntoIterator<Item = &'s Subscription>) -> Self {
         self.last().recipients = recipients.into_iter().map(|subscription| subscription.id).collect();
         self
     }
 
-    pub(super) fn reserved(mut self, indexes: &[u32]) -> Self {
+    pub(crate) fn reserved(mut self, indexes: &[u32]) -> Self {
         self.last().reserved = indexes.into();
         self
     }
 
-    pub(super) fn by(mut self, process: &'w Process) -> Self {
+    pub(crate) fn by(mut self, process: &'w Process) -> Self {
         self.by = process;
         self
     }
 
-    pub(super) fn at(mut self, now: Timestamp) -> Self {
+    pub(crate) fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
         self
     }
 
     /// A version of the catalogue other than the newest.
-    pub(super) fn chosen_from(mut self, version: CatalogueVersion) -> Self {
+    pub(crate) fn chosen_from(mut self, version: CatalogueVersion) -> Self {
         self.catalogue = Some(version);
         self
     }
 
-    pub(super) fn deduplicate(mut self, rule: Deduplicate) -> Self {
+    pub(crate) fn deduplicate(mut self, rule: Deduplicate) -> Self {
         self.deduplicate = rule;
         self
     }
 
-    pub(super) fn key(mut self, key: &str, body: u8, remember: Duration) -> Self {
+    pub(crate) fn key(mut self, key: &str, body: u8, remember: Duration) -> Self {
         self.idempotency = Some(Idempotency { key: key.into(), body_digest: [body; 32], remember });
         self
     }
 
     /// The batch, with the recipients as active as they are now.
-    async fn build(self) -> Batch {
+    pub(crate) async fn build(self) -> Batch {
         let catalogue = self.world.store().changes_since(CatalogueVersion(0)).await.unwrap();
         let is_active = |id| catalogue.changed.iter().any(|known| known.id == id && known.is_active);
         let events = self.events.into_iter().map(|draft| {
@@ -161,17 +161,17 @@ impl<'w> BatchBuilder<'w> {
         }
     }
 
-    pub(super) async fn try_accept(self) -> Result<Accepted, AcceptError> {
+    pub(crate) async fn try_accept(self) -> Result<Accepted, AcceptError> {
         let (store, now) = (Arc::clone(&self.by.store), self.now);
         store.accept(self.build().await, now).await
     }
 
-    pub(super) async fn accept(self) -> Accepted {
+    pub(crate) async fn accept(self) -> Accepted {
         self.try_accept().await.unwrap()
     }
 
     /// Accepts a batch of one event and answers its id.
-    pub(super) async fn accept_one(self) -> EventId {
+    pub(crate) async fn accept_one(self) -> EventId {
         let accepted = self.accept().await;
         assert_eq!(accepted.receipts.len(), 1);
         accepted.receipts[0].id

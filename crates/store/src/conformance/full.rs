@@ -17,19 +17,19 @@ use super::{
 use crate::{Limits, catalogue::CatalogueVersion};
 
 /// What is in a full store.
-pub(super) struct Full {
+pub(crate) struct Full {
     pub subscriptions: Vec<Subscription>,
     pub tokens: Vec<TokenHash>,
     pub events: Vec<EventId>,
 }
 
 /// How long equal content counts in it.
-pub(super) const RULE: Deduplicate = Deduplicate::Within(Duration::from_secs(2 * 86_400));
+pub(crate) const RULE: Deduplicate = Deduplicate::Within(Duration::from_secs(2 * 86_400));
 /// How long it remembers keys.
-pub(super) const REMEMBER: Duration = Duration::from_secs(86_400);
+pub(crate) const REMEMBER: Duration = Duration::from_secs(86_400);
 
 /// Fills a store with all that there may be.
-pub(super) async fn fill(world: &World) -> Full {
+pub(crate) async fn fill(world: &World) -> Full {
     let mut tokens = Vec::new();
     for name in ["zoe", "ada", "bob"] {
         let token = world.new_token();
@@ -87,7 +87,7 @@ pub(super) async fn fill(world: &World) -> Full {
 }
 
 /// All that can be read of a store.
-pub(super) async fn seen(world: &World, full: &Full) -> Vec<String> {
+pub(crate) async fn seen(world: &World, full: &Full) -> Vec<String> {
     let mut seen = Vec::new();
     let mut note = |what: &str, value: &dyn std::fmt::Debug| seen.push(format!("{what}: {value:?}"));
     let store = world.store();

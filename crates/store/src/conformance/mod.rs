@@ -33,11 +33,11 @@ macro_rules! cases {
     };
 }
 
-mod batch;
-mod full;
-mod place;
-mod process;
-mod world;
+pub(crate) mod batch;
+pub(crate) mod full;
+pub(crate) mod place;
+pub(crate) mod process;
+pub(crate) mod world;
 
 mod accept;
 mod accounts;

@@ -19,22 +19,22 @@ use crate::{
 const PATIENT: DeactivationPolicy = DeactivationPolicy { max_failures: u32::MAX, after: Duration::ZERO };
 
 /// All that waits.
-pub(super) const EVERYTHING: Pass = Pass { due_by: None, failed: false, event: None, since: None, after: None };
+pub(crate) const EVERYTHING: Pass = Pass { due_by: None, failed: false, event: None, since: None, after: None };
 
 /// A process with a handle on the store and a lease.
-pub(super) struct Process {
+pub(crate) struct Process {
     pub store: Arc<dyn Store>,
     pub holder: Incarnation,
 }
 
 impl Process {
-    pub(super) async fn join(store: Arc<dyn Store>, role: Role, lease: Duration, now: Timestamp) -> Self {
+    pub(crate) async fn join(store: Arc<dyn Store>, role: Role, lease: Duration, now: Timestamp) -> Self {
         let holder = store.join(role, lease, now).await.unwrap();
         Self { store, holder }
     }
 
     /// Claims what is due from some subscriptions, at most so many from each.
-    pub(super) async fn claim_all<'s>(
+    pub(crate) async fn claim_all<'s>(
         &self,
         from: impl IntoIterator<Item = &'s Subscription>,
         limit: usize,
@@ -44,23 +44,23 @@ impl Process {
         self.store.claim(claim, now).await.unwrap()
     }
 
-    pub(super) async fn claim(&self, from: &Subscription, limit: usize, now: Timestamp) -> Vec<Claimed> {
+    pub(crate) async fn claim(&self, from: &Subscription, limit: usize, now: Timestamp) -> Vec<Claimed> {
         self.claim_all([from], limit, now).await
     }
 
     /// Claims the one delivery that is due.
-    pub(super) async fn claim_one(&self, from: &Subscription, now: Timestamp) -> Claimed {
+    pub(crate) async fn claim_one(&self, from: &Subscription, now: Timestamp) -> Claimed {
         let mut claimed = self.claim(from, 10, now).await;
         assert_eq!(claimed.len(), 1);
         claimed.remove(0)
     }
 
-    pub(super) async fn pass(&self, from: &Subscription, limit: usize, pass: Pass, now: Timestamp) -> Vec<Claimed> {
+    pub(crate) async fn pass(&self, from: &Subscription, limit: usize, pass: Pass, now: Timestamp) -> Vec<Claimed> {
         let claim = self.wish([from], limit, Which::Pass(pass));
         self.store.claim(claim, now).await.unwrap()
     }
 
-    pub(super) fn wish<'s>(
+    pub(crate) fn wish<'s>(
         &self,
         from: impl IntoIterator<Item = &'s Subscription>,
         limit: usize,
@@ -70,11 +70,11 @@ impl Process {
         Claim { holder: self.holder, wanted, which, max_bytes: usize::MAX }
     }
 
-    pub(super) async fn finish(&self, outcomes: impl Into<Arc<[Outcome]>>, now: Timestamp) -> Finished {
+    pub(crate) async fn finish(&self, outcomes: impl Into<Arc<[Outcome]>>, now: Timestamp) -> Finished {
         self.finish_under(PATIENT, outcomes, now).await
     }
 
-    pub(super) async fn finish_under(
+    pub(crate) async fn finish_under(
         &self,
         policy: DeactivationPolicy,
         outcomes: impl Into<Arc<[Outcome]>>,
@@ -83,26 +83,26 @@ impl Process {
         self.store.finish(self.holder, outcomes.into(), policy, now).await.unwrap()
     }
 
-    pub(super) async fn release(&self, deliveries: &[Claimed], now: Timestamp) {
+    pub(crate) async fn release(&self, deliveries: &[Claimed], now: Timestamp) {
         self.store.release(self.holder, ids(deliveries), now).await.unwrap();
     }
 
-    pub(super) async fn renew(&self, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn renew(&self, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
         self.store.renew(self.holder, lease, now).await
     }
 
-    pub(super) async fn leave(&self, now: Timestamp) {
+    pub(crate) async fn leave(&self, now: Timestamp) {
         self.store.leave(self.holder, now).await.unwrap();
     }
 }
 
-pub(super) fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
+pub(crate) fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
     claimed.iter().map(|claimed| claimed.id).collect()
 }
 
 /// A delivery on its next attempt.
 #[derive(Clone, Copy)]
-pub(super) struct Trying {
+pub(crate) struct Trying {
     pub delivery: DeliveryId,
     subscription: SubscriptionId,
     number: u32,
@@ -131,27 +131,27 @@ fn outcome(trying: Trying, time: Timestamp, status: u16, next: Next) -> Outcome 
     }
 }
 
-pub(super) fn delivered(trying: impl Into<Trying>, time: Timestamp) -> Outcome {
+pub(crate) fn delivered(trying: impl Into<Trying>, time: Timestamp) -> Outcome {
     outcome(trying.into(), time, 200, Next::Delivered)
 }
 
 /// A failure that is followed by another try.
-pub(super) fn retried(trying: impl Into<Trying>, time: Timestamp, next: Timestamp) -> Outcome {
+pub(crate) fn retried(trying: impl Into<Trying>, time: Timestamp, next: Timestamp) -> Outcome {
     outcome(trying.into(), time, 500, Next::RetryAt(next))
 }
 
 /// The last failure of a schedule.
-pub(super) fn failed(trying: impl Into<Trying>, time: Timestamp) -> Outcome {
+pub(crate) fn failed(trying: impl Into<Trying>, time: Timestamp) -> Outcome {
     outcome(trying.into(), time, 500, Next::Failed)
 }
 
 /// The callback says that it is gone for good.
-pub(super) fn gone(trying: impl Into<Trying>, time: Timestamp, next: Timestamp) -> Outcome {
+pub(crate) fn gone(trying: impl Into<Trying>, time: Timestamp, next: Timestamp) -> Outcome {
     outcome(trying.into(), time, 410, Next::RetryAt(next))
 }
 
 /// No answer, for this reason; another try follows.
-pub(super) fn unanswered(trying: impl Into<Trying>, time: Timestamp, failure: Failure, next: Timestamp) -> Outcome {
+pub(crate) fn unanswered(trying: impl Into<Trying>, time: Timestamp, failure: Failure, next: Timestamp) -> Outcome {
     let mut outcome = outcome(trying.into(), time, 0, Next::RetryAt(next));
     outcome.attempt.result = AttemptResult::Unanswered { failure, detail: format!("it was {}", failure.as_str()) };
     outcome

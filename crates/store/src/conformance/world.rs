@@ -30,26 +30,26 @@ use crate::{
 };
 
 /// When every case begins.
-pub(super) const NOW: Timestamp = Timestamp::from_millis(1_769_860_800_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_769_860_800_000);
 
 /// Longer than any case lasts.
-pub(super) const LONG: Duration = Duration::from_secs(1_000_000);
+pub(crate) const LONG: Duration = Duration::from_secs(1_000_000);
 
 /// So many seconds after [`NOW`].
-pub(super) fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
 }
 
 /// So many days after [`NOW`], which begin at midnight where `NOW` is at noon: a store may take events away by the day.
-pub(super) fn day(days: u64) -> Timestamp {
+pub(crate) fn day(days: u64) -> Timestamp {
     NOW.minus(Duration::from_secs(12 * 3_600)).plus(Duration::from_secs(days * 86_400))
 }
 
 /// Everything in one page.
-pub(super) const ALL: PageRequest = PageRequest { limit: 10_000, cursor: None };
+pub(crate) const ALL: PageRequest = PageRequest { limit: 10_000, cursor: None };
 
 /// Reads a list to its end, `limit` items at a time.
-pub(super) async fn pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> Page<T>) -> Vec<T> {
+pub(crate) async fn pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> Page<T>) -> Vec<T> {
     let mut items = Vec::new();
     let mut cursor = None;
     loop {
@@ -66,49 +66,49 @@ pub(super) async fn pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> Page
 }
 
 /// A store and the process that most cases act as.
-pub(super) struct World {
+pub(crate) struct World {
     place: Place,
     pub here: Process,
     made: AtomicU64,
 }
 
 impl World {
-    pub(super) async fn new(place: Place) -> Self {
+    pub(crate) async fn new(place: Place) -> Self {
         let here = Process::join(place.open(Limits::default()).await, Role::Server, LONG, NOW).await;
         Self { place, here, made: AtomicU64::new(0) }
     }
 
-    pub(super) fn store(&self) -> &Arc<dyn Store> {
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.here.store
     }
 
     /// Another process with a handle of its own.
-    pub(super) async fn process(&self) -> Process {
+    pub(crate) async fn process(&self) -> Process {
         self.process_with(Limits::default()).await
     }
 
-    pub(super) async fn process_with(&self, limits: Limits) -> Process {
+    pub(crate) async fn process_with(&self, limits: Limits) -> Process {
         Process::join(self.place.open(limits).await, Role::Server, LONG, NOW).await
     }
 
     /// Another process that joins in this role and with this lease.
-    pub(super) async fn joining(&self, role: Role, lease: Duration, now: Timestamp) -> Process {
+    pub(crate) async fn joining(&self, role: Role, lease: Duration, now: Timestamp) -> Process {
         Process::join(self.place.open(Limits::default()).await, role, lease, now).await
     }
 
     /// An empty place for another store of the same kind.
-    pub(super) async fn another_place(&self) -> Place {
+    pub(crate) async fn another_place(&self) -> Place {
         self.place.another().await
     }
 
     /// The world of another store, whose things are not like the ones here.
-    pub(super) async fn at(&self, place: Place) -> Self {
+    pub(crate) async fn at(&self, place: Place) -> Self {
         let made = AtomicU64::new(self.made.load(Ordering::Relaxed));
         Self { made, ..Self::new(place).await }
     }
 
     /// The same store after all of its processes have ended.
-    pub(super) async fn reopened(self) -> Self {
+    pub(crate) async fn reopened(self) -> Self {
         let Self { place, here, made } = self;
         drop(here);
         let here = Process::join(place.open(Limits::default()).await, Role::OnlyServer, LONG, NOW).await;
@@ -126,24 +126,24 @@ impl World {
         random
     }
 
-    pub(super) fn new_event_id(&self, time: Timestamp) -> EventId {
+    pub(crate) fn new_event_id(&self, time: Timestamp) -> EventId {
         EventId::new(time, self.random())
     }
 
-    pub(super) fn new_token(&self) -> TokenHash {
+    pub(crate) fn new_token(&self) -> TokenHash {
         let mut token = [0; 32];
         token[..8].copy_from_slice(&self.number().to_be_bytes());
         TokenHash::from_bytes(token)
     }
 
-    pub(super) fn new_secret(&self) -> SigningSecret {
+    pub(crate) fn new_secret(&self) -> SigningSecret {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&self.number().to_be_bytes());
         SigningSecret::new(secret)
     }
 
     /// An account that is not registered yet.
-    pub(super) fn new_account(&self, user_id: &str) -> Account {
+    pub(crate) fn new_account(&self, user_id: &str) -> Account {
         Account {
             id: AccountId::new(NOW, self.random()),
             user_id: user_id.into(),
@@ -152,14 +152,14 @@ impl World {
         }
     }
 
-    pub(super) async fn account(&self, user_id: &str) -> Account {
+    pub(crate) async fn account(&self, user_id: &str) -> Account {
         let account = self.new_account(user_id);
         self.store().create_account(account.clone(), self.new_token()).await.unwrap();
         account
     }
 
     /// A subscription that is not made yet.
-    pub(super) fn new_subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
+    pub(crate) fn new_subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
         Subscription {
             id: SubscriptionId::new(NOW, self.random()),
             account: account.id,
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    pub(super) async fn subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
+    pub(crate) async fn subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
         let subscription = self.new_subscription(account, event, url);
         let subscribed = self.store().subscribe(subscription).await.unwrap();
         assert!(subscribed.created);
@@ -181,13 +181,13 @@ impl World {
     }
 
     /// A subscription of an account made for it.
-    pub(super) async fn subscriber(&self, event: &str) -> Subscription {
+    pub(crate) async fn subscriber(&self, event: &str) -> Subscription {
         let user_id = format!("user-{}", self.number());
         let account = self.account(&user_id).await;
         self.subscription(&account, event, &format!("https://{user_id}.example/hook")).await
     }
 
-    pub(super) async fn subscribers(&self, event: &str, count: usize) -> Vec<Subscription> {
+    pub(crate) async fn subscribers(&self, event: &str, count: usize) -> Vec<Subscription> {
         let mut subscriptions = Vec::new();
         for _ in 0..count {
             subscriptions.push(self.subscriber(event).await);
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// A thousand subscriptions of one account.
-    pub(super) async fn thousand(&self, event: &str) -> Vec<Subscription> {
+    pub(crate) async fn thousand(&self, event: &str) -> Vec<Subscription> {
         let account = self.account("thousand").await;
         let mut subscriptions = Vec::new();
         for number in 0..1_000 {
@@ -205,72 +205,72 @@ impl World {
         subscriptions
     }
 
-    pub(super) async fn set_active(&self, subscription: &Subscription, is_active: bool, now: Timestamp) {
+    pub(crate) async fn set_active(&self, subscription: &Subscription, is_active: bool, now: Timestamp) {
         self.store().set_active(subscription.account, subscription.id, is_active, now).await.unwrap();
     }
 
-    pub(super) async fn unsubscribe(&self, subscription: &Subscription) {
+    pub(crate) async fn unsubscribe(&self, subscription: &Subscription) {
         self.store().unsubscribe(subscription.account, subscription.id, NOW).await.unwrap();
     }
 
-    pub(super) fn batch(&self) -> BatchBuilder<'_> {
+    pub(crate) fn batch(&self) -> BatchBuilder<'_> {
         BatchBuilder::new(self, self.number())
     }
 
     /// Accepts so many events for one subscription.
-    pub(super) async fn send(&self, count: usize, subscription: &Subscription) {
+    pub(crate) async fn send(&self, count: usize, subscription: &Subscription) {
         self.batch().events(count, subscription).accept().await;
     }
 
-    pub(super) async fn version(&self) -> CatalogueVersion {
+    pub(crate) async fn version(&self) -> CatalogueVersion {
         self.store().changes_since(CatalogueVersion(0)).await.unwrap().version
     }
 
-    pub(super) async fn status(&self, subscription: &Subscription) -> SubscriptionStatus {
+    pub(crate) async fn status(&self, subscription: &Subscription) -> SubscriptionStatus {
         self.store().subscription(subscription.account, subscription.id).await.unwrap()
     }
 
-    pub(super) async fn health(&self, subscription: &Subscription) -> Health {
+    pub(crate) async fn health(&self, subscription: &Subscription) -> Health {
         self.status(subscription).await.subscription.health
     }
 
-    pub(super) async fn is_active(&self, subscription: &Subscription) -> bool {
+    pub(crate) async fn is_active(&self, subscription: &Subscription) -> bool {
         self.status(subscription).await.subscription.is_active
     }
 
-    pub(super) async fn waiting(&self, subscription: &Subscription) -> u64 {
+    pub(crate) async fn waiting(&self, subscription: &Subscription) -> u64 {
         self.status(subscription).await.waiting
     }
 
-    pub(super) async fn expired(&self, subscription: &Subscription) -> u64 {
+    pub(crate) async fn expired(&self, subscription: &Subscription) -> u64 {
         self.status(subscription).await.expired
     }
 
     /// A subscription's deliveries, the oldest first.
-    pub(super) async fn deliveries(&self, subscription: &Subscription) -> Vec<DeliveryRecord> {
+    pub(crate) async fn deliveries(&self, subscription: &Subscription) -> Vec<DeliveryRecord> {
         let mut records = self.store().deliveries(subscription.id, None, ALL).await.unwrap().items;
         records.reverse();
         records
     }
 
     /// The states of a subscription's deliveries, the oldest first.
-    pub(super) async fn states(&self, subscription: &Subscription) -> Vec<DeliveryState> {
+    pub(crate) async fn states(&self, subscription: &Subscription) -> Vec<DeliveryState> {
         self.deliveries(subscription).await.iter().map(|record| record.state).collect()
     }
 
-    pub(super) async fn delivery(&self, subscription: &Subscription, id: DeliveryId) -> DeliveryRecord {
+    pub(crate) async fn delivery(&self, subscription: &Subscription, id: DeliveryId) -> DeliveryRecord {
         self.deliveries(subscription).await.into_iter().find(|record| record.id == id).unwrap()
     }
 
-    pub(super) async fn event(&self, id: EventId) -> EventRecord {
+    pub(crate) async fn event(&self, id: EventId) -> EventRecord {
         self.store().event(id, ALL).await.unwrap()
     }
 
-    pub(super) async fn due(&self, now: Timestamp) -> Due {
+    pub(crate) async fn due(&self, now: Timestamp) -> Due {
         self.store().due(DueQuery { now, limit: 1_000, except: HashSet::new() }).await.unwrap()
     }
 }
 
-pub(super) fn event_type(text: &str) -> EventType {
+pub(crate) fn event_type(text: &str) -> EventType {
     text.parse().unwrap()
 }

@@ -74,9 +74,9 @@ const TAKE_DUE: Statement = Statement {
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
               WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.time = f.time AND u.position = f.position
-              RETURNING u.time, u.position)
-          SELECT f.position, f.subscription, f.attempts, true, f.id, f.type, f.time, f.md5, f.payload
-          FROM found f JOIN taken USING (time, position) ORDER BY f.ord, f.due_at, f.time, f.position",
+              RETURNING f.*)
+          SELECT position, subscription, attempts, true, id, type, time, md5, payload
+          FROM taken ORDER BY ord, due_at, time, position",
     types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8],
 };
 
@@ -92,16 +92,16 @@ const TAKE_PASS: Statement = Statement {
                   (SELECT u.time, u.position, u.subscription, u.event, u.attempts, u.log, true AS was_waiting,
                        e.id, e.type, e.md5, e.payload
                    FROM hookcast.unfinished u JOIN hookcast.events e ON e.time = u.time AND e.id = u.event
-                   WHERE u.subscription = w.subscription AND u.holder IS NULL AND (u.time, u.position) > ($6, $7)
-                       AND ($3::int8 IS NULL OR u.due_at <= $3) AND u.time >= $8 AND ($9::text IS NULL OR e.type = $9)
-                   ORDER BY u.time, u.position LIMIT w.quota)
+                   WHERE (u.subscription, u.time, u.position) > (w.subscription, $6, $7) AND u.subscription <= w.subscription
+                       AND u.holder IS NULL AND ($3::int8 IS NULL OR u.due_at <= $3) AND ($8::text IS NULL OR e.type = $8)
+                   ORDER BY u.subscription, u.time, u.position LIMIT w.quota)
                   UNION ALL
                   (SELECT f.time, f.position, f.subscription, f.event, f.attempts, f.log, false,
                        e.id, e.type, e.md5, e.payload
                    FROM hookcast.finished f JOIN hookcast.events e ON e.time = f.time AND e.id = f.event
-                   WHERE $10 AND f.subscription = w.subscription AND f.state = 3 AND (f.time, f.position) > ($6, $7)
-                       AND f.time >= $8 AND ($9::text IS NULL OR e.type = $9)
-                   ORDER BY f.time, f.position LIMIT w.quota)
+                   WHERE $9 AND (f.subscription, f.state, f.time, f.position) > (w.subscription, 3, $6, $7)
+                       AND f.subscription <= w.subscription AND f.state = 3 AND ($8::text IS NULL OR e.type = $8)
+                   ORDER BY f.subscription, f.state, f.time, f.position LIMIT w.quota)
                   ORDER BY time, position LIMIT w.quota) u),
           fitting AS (SELECT * FROM chosen WHERE bytes_before < $5 OR bytes_before = 0),
           taken AS (
@@ -118,7 +118,6 @@ const TAKE_PASS: Statement = Statement {
     types: &[
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
-        Type::INT8,
         Type::INT8,
         Type::INT8,
         Type::INT8,
@@ -166,9 +165,9 @@ async fn take(
     let wanted = Wanted::new(&claim.which);
     let due: [&(dyn ToSql + Sync); 5] = [lanes, quotas, &wanted.due_by, &holder, &bytes];
     let (after_time, after_position) = wanted.after;
-    let (since, event, failed) = (wanted.since, wanted.event, wanted.failed);
-    let pass: [&(dyn ToSql + Sync); 10] =
-        [lanes, quotas, &wanted.due_by, &holder, &bytes, &after_time, &after_position, &since, &event, &failed];
+    let (event, failed) = (wanted.event, wanted.failed);
+    let pass: [&(dyn ToSql + Sync); 9] =
+        [lanes, quotas, &wanted.due_by, &holder, &bytes, &after_time, &after_position, &event, &failed];
     let take: Call<'_> = match &claim.which {
         Which::DueBy(_) => (&TAKE_DUE, &due),
         Which::Pass(_) => (&TAKE_PASS, &pass),
@@ -193,8 +192,8 @@ async fn take(
 /// What is wanted, as parameters.
 struct Wanted<'c> {
     due_by: Option<i64>,
+    /// The time of an event and a position, behind which it begins.
     after: (i64, i64),
-    since: i64,
     event: Option<&'c str>,
     failed: bool,
 }
@@ -202,13 +201,12 @@ struct Wanted<'c> {
 impl<'c> Wanted<'c> {
     fn new(which: &'c Which) -> Self {
         match which {
-            Which::DueBy(time) => {
-                Self { due_by: Some(time.as_millis()), after: (0, 0), since: i64::MIN, event: None, failed: false }
-            }
+            Which::DueBy(time) => Self { due_by: Some(time.as_millis()), after: (0, 0), event: None, failed: false },
             Which::Pass(Pass { due_by, failed, event, since, after }) => Self {
                 due_by: due_by.map(Timestamp::as_millis),
-                after: after.map_or((i64::MIN, 0), |id| (id.time().as_millis(), integer(id.position()))),
-                since: since.map_or(i64::MIN, Timestamp::as_millis),
+                after: after
+                    .map_or((i64::MIN, 0), |id| (id.time().as_millis(), integer(id.position())))
+                    .max(since.map_or((i64::MIN, 0), |since| (since.as_millis().saturating_sub(1), i64::MAX))),
                 event: event.as_ref().map(EventType::as_str),
                 failed: *failed,
             },

@@ -54,8 +54,12 @@ fn client_config(ca_file: Option<&Path>, verifies: bool) -> Result<ClientConfig,
     let wrong = |error: &dyn std::fmt::Display| StoreError::Misconfigured(format!("database.ca_file: {error}"));
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if let Some(path) = ca_file {
+        let public = roots.len();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
             roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+        }
+        if roots.len() == public {
+            return Err(wrong(&"there is no certificate in it"));
         }
     }
     let provider = Arc::new(ring::default_provider());

@@ -7,7 +7,10 @@ use hookcast_core::{
     delivery::DeliveryState,
     id::{DeliveryId, EventId, SubscriptionId},
 };
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 
 use super::{
     PostgresStore, admission, durability, log,
@@ -30,9 +33,12 @@ const EVENT: Statement = Statement {
 /// What [`record`] reads, from rows of `time, position, subscription, event, state, due_at, log` named `d`.
 macro_rules! select_records {
     ($from:literal, $order:literal) => {
+        select_records!(($from), $order)
+    };
+    (($($from:expr),+), $order:literal) => {
         concat!(
             "SELECT d.time, d.position, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at, d.log FROM (",
-            $from,
+            $($from,)+
             ") d JOIN hookcast.events e ON e.time = d.time AND e.id = d.event ",
             "JOIN hookcast.subscriptions s ON s.key = d.subscription JOIN hookcast.accounts a ON a.key = s.account ",
             $order
@@ -53,28 +59,74 @@ const OF_EVENT: Statement = Statement {
     types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8],
 };
 
-/// Of one subscription, the newest first: those that wait, those that are sent, and those that have ended, of the states that
-/// are asked for.
-const OF_SUBSCRIPTION: Statement = Statement {
-    sql: select_records!(
-        "(SELECT time, position, subscription, event, 0::int2 AS state, due_at, log
-          FROM hookcast.unfinished
-          WHERE subscription = $1 AND holder IS NULL AND (time, position) < ($2, $3) AND ($4::int2 IS NULL OR $4 = 0)
-          ORDER BY time DESC, position DESC LIMIT $5)
-         UNION ALL
-         (SELECT time, position, subscription, event, 1::int2, due_at, log
-          FROM hookcast.unfinished
-          WHERE subscription = $1 AND holder IS NOT NULL AND (time, position) < ($2, $3) AND ($4::int2 IS NULL OR $4 = 1)
-          ORDER BY time DESC, position DESC LIMIT $5)
-         UNION ALL
-         (SELECT time, position, subscription, event, state, NULL::int8, log
-          FROM hookcast.finished
-          WHERE subscription = $1 AND (time, position) < ($2, $3) AND ($4::int2 IS NULL OR state = $4)
-          ORDER BY time DESC, position DESC LIMIT $5)
-         ORDER BY time DESC, position DESC LIMIT $5",
-        "ORDER BY d.time DESC, d.position DESC"
+/// Makes a list of a subscription's deliveries, the newest first, before a time and a position. The subscription is compared as
+/// a part of the order and not by itself: the planner then has only the index that begins with it, and cannot prefer to look
+/// through what all subscriptions have, in the hope that this one is soon among it.
+macro_rules! newest {
+    ($columns:literal, $table:literal, $which:literal) => {
+        concat!(
+            "(SELECT time, position, subscription, event, ",
+            $columns,
+            ", log FROM hookcast.",
+            $table,
+            " WHERE (subscription, time, position) < ($1, $2, $3) AND subscription >= $1 AND ",
+            $which,
+            " ORDER BY subscription DESC, time DESC, position DESC LIMIT $4)"
+        )
+    };
+}
+
+macro_rules! waiting {
+    () => {
+        newest!("0::int2 AS state, due_at", "unfinished", "holder IS NULL")
+    };
+}
+
+/// What is sent is never much, and in no order.
+macro_rules! sending {
+    () => {
+        "(SELECT * FROM (
+              SELECT time, position, subscription, event, 1::int2 AS state, due_at, log
+              FROM hookcast.unfinished WHERE subscription = $1 AND holder IS NOT NULL OFFSET 0) h
+          WHERE (time, position) < ($2, $3) ORDER BY time DESC, position DESC LIMIT $4)"
+    };
+}
+
+macro_rules! list {
+    ($($from:expr),+) => {
+        select_records!(
+            ($($from),+),
+            "ORDER BY d.time DESC, d.position DESC"
+        )
+    };
+}
+
+const LIST_TYPES: &[Type] = &[Type::INT8, Type::INT8, Type::INT8, Type::INT8];
+
+/// Those that wait, those that are sent, and those that have ended.
+const ALL: Statement = Statement {
+    sql: list!(
+        waiting!(),
+        " UNION ALL ",
+        sending!(),
+        " UNION ALL ",
+        newest!("state, NULL::int8 AS due_at", "finished", "true"),
+        " ORDER BY time DESC, position DESC LIMIT $4"
     ),
-    types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT2, Type::INT8],
+    types: LIST_TYPES,
+};
+const WAITING: Statement = Statement { sql: list!(waiting!()), types: LIST_TYPES };
+const SENDING: Statement = Statement { sql: list!(sending!()), types: LIST_TYPES };
+const DELIVERED: Statement =
+    Statement { sql: list!(newest!("state, NULL::int8 AS due_at", "finished", "state = 2")), types: LIST_TYPES };
+/// The states that few are in have an index of their own.
+const OTHERS: Statement = Statement {
+    sql: list!(
+        "(SELECT time, position, subscription, event, state, NULL::int8 AS due_at, log FROM hookcast.finished
+          WHERE (subscription, state, time, position) < ($1, $5, $2, $3) AND subscription >= $1 AND state = $5 AND state <> 2
+          ORDER BY subscription DESC, state DESC, time DESC, position DESC LIMIT $4)"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8, Type::INT2],
 };
 
 #[async_trait]
@@ -101,8 +153,17 @@ impl History for PostgresStore {
         let keys = self.shared.keys.of(&self.shared.pool, &[subscription]).await?;
         let Some(key) = keys.get(&subscription) else { return Ok(Page { items: Vec::new(), next: None }) };
         let (time, position) = page.cursor.map_or((i64::MAX, i64::MAX), |cursor| place(cursor.0));
-        let (state, limit) = (state.map(state_code), i64::from(page.limit) + 1);
-        let found = self.shared.pool.query(&OF_SUBSCRIPTION, &[key, &time, &position, &state, &limit]).await?;
+        let (limit, pool) = (i64::from(page.limit) + 1, &self.shared.pool);
+        let place: [&(dyn ToSql + Sync); 4] = [key, &time, &position, &limit];
+        let found = match state {
+            None => pool.query(&ALL, &place).await?,
+            Some(DeliveryState::Waiting) => pool.query(&WAITING, &place).await?,
+            Some(DeliveryState::Sending) => pool.query(&SENDING, &place).await?,
+            Some(DeliveryState::Delivered) => pool.query(&DELIVERED, &place).await?,
+            Some(state @ (DeliveryState::Failed | DeliveryState::Expired | DeliveryState::Cancelled)) => {
+                pool.query(&OTHERS, &[key, &time, &position, &limit, &state_code(state)]).await?
+            }
+        };
         Ok(Page::from_rows(found.iter().map(record).collect::<Result<_, _>>()?, page.limit))
     }
 

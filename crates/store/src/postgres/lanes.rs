@@ -36,10 +36,11 @@ pub(super) const TAKE: Statement = Statement {
     types: &[Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
 
+/// That the subscription is between itself and itself leaves the planner only the index that begins with it.
 const EXPIRE_OLDEST: Statement = Statement {
     sql: "WITH gone AS (
               DELETE FROM hookcast.unfinished WHERE (time, position) IN (
-                  SELECT time, position FROM hookcast.unfinished WHERE subscription = $1 AND holder IS NULL
+                  SELECT time, position FROM hookcast.unfinished WHERE subscription BETWEEN $1 AND $1 AND holder IS NULL
                   ORDER BY subscription, time, position LIMIT $2)
               RETURNING time, position, subscription, event, attempts, log),
           kept AS (

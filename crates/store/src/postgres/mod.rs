@@ -28,6 +28,8 @@ mod positions;
 mod purge;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::{

@@ -39,13 +39,17 @@ pub(super) async fn migrate(pool: &Pool) -> Result<(), StoreError> {
         Some(row) => (row.try_get(0)?, row.try_get(1)?),
         None => (0, 0),
     };
-    let newest = MIGRATIONS.last().map_or(0, |(number, ..)| *number);
-    check_version(version, readable_by, newest)?;
+    check_version(version, readable_by, newest())?;
     for (number, readable_by, sql) in MIGRATIONS.iter().filter(|(number, ..)| *number > version) {
         transaction.script(sql).await?;
         transaction.query(&NOTE, &[number, readable_by]).await?;
     }
     transaction.commit().await
+}
+
+/// The version that this node knows.
+pub(super) fn newest() -> i32 {
+    MIGRATIONS.last().map_or(0, |(number, ..)| *number)
 }
 
 /// Whether a node that knows the tables up to `newest` may work on these.

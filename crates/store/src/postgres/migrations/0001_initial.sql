@@ -91,7 +91,8 @@ CREATE TABLE hookcast.finished (
     PRIMARY KEY (time, position)
 ) PARTITION BY RANGE (time);
 CREATE INDEX finished_listed ON hookcast.finished (subscription, time, position);
-CREATE INDEX finished_failed ON hookcast.finished (subscription, time, position) WHERE state = 3;
+-- Nearly all are delivered.
+CREATE INDEX finished_otherwise ON hookcast.finished (subscription, state, time, position) WHERE state <> 2;
 
 CREATE TABLE hookcast.incarnations (
     key        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

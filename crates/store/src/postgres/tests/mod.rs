@@ -1,0 +1,10 @@
+//! What only PostgreSQL has: its settings, its death, its passwords and certificates, what stands before it, and its plans.
+
+mod durability;
+mod full_disk;
+mod opening;
+mod outages;
+mod plans;
+mod pooler;
+mod server;
+mod tls;
