@@ -1,9 +1,16 @@
 //! From a trigger to deliveries: choose the recipients, reserve room for those that can go at once, store everything in one step,
 //! and send what is held straight from memory.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use hookcast_core::{event::Event, id::SubscriptionId, policy::Deduplicate};
+use hookcast_core::{clock::Timestamp, event::Event, id::SubscriptionId, policy::Deduplicate};
 use hookcast_store::{
     AcceptError, StoreError,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
@@ -13,6 +20,9 @@ use crate::{dispatcher::Dispatcher, scheduler::Work};
 
 /// How often a batch is tried again while subscriptions change under it.
 const TRIES: usize = 20;
+
+/// The least time between two words to the log on refusals.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// How long an idempotency key is remembered.
 pub const REMEMBER_KEY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,13 +40,37 @@ pub struct Submission {
 pub struct Acceptor {
     dispatcher: Arc<Dispatcher>,
     deduplicate: Deduplicate,
+    refusals: Refusals,
+}
+
+/// Tells the log of refusals, and not of each.
+#[derive(Default)]
+struct Refusals {
+    /// When it last told, in ms.
+    told_at: AtomicI64,
+    untold: AtomicU64,
+}
+
+impl Refusals {
+    fn tell(&self, error: &StoreError, now: Timestamp) {
+        let last = self.told_at.load(Ordering::Relaxed);
+        let is_silent = Timestamp::from_millis(last).plus(TELL_EVERY) > now;
+        if is_silent
+            || self.told_at.compare_exchange(last, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let earlier = self.untold.swap(0, Ordering::Relaxed);
+        tracing::warn!(%error, earlier, "a request to store events was refused, and so many earlier ones");
+    }
 }
 
 impl Acceptor {
     /// One that hands its deliveries to this dispatcher.
     #[must_use]
     pub fn new(dispatcher: Arc<Dispatcher>, deduplicate: Deduplicate) -> Self {
-        Self { dispatcher, deduplicate }
+        Self { dispatcher, deduplicate, refusals: Refusals::default() }
     }
 
     /// Accepts events, all or none. When it answers, they and all that is needed to deliver them are on disk.
@@ -82,7 +116,8 @@ impl Acceptor {
                     match error {
                         AcceptError::StaleCatalogue => parts.directory.refresh().await?,
                         AcceptError::LeaseLost => parts.lease.renew().await?,
-                        AcceptError::Store(StoreError::Unavailable(_)) => {
+                        AcceptError::Store(error @ StoreError::Unavailable(_)) => {
+                            self.refusals.tell(error, parts.clock.now());
                             parts.lease.doubt();
                             break;
                         }

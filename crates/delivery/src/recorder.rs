@@ -14,9 +14,6 @@ use hookcast_store::{
 };
 use tokio::sync::mpsc;
 
-/// Entries that may wait to be written. Whoever has one more waits, and so starts no further attempt.
-const QUEUE: usize = 8_192;
-
 /// The most entries in one write.
 const BATCH: usize = 1_024;
 
@@ -54,14 +51,22 @@ pub struct RecorderTask {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policy: DeactivationPolicy,
+    batch: usize,
 }
 
 impl Recorder {
-    /// A recorder and the task that writes for it.
+    /// A recorder and the task that writes for it. As many entries as `in_flight` may wait to be written, and as many are
+    /// written at once: whoever has one more waits, and starts no further attempt. What is not recorded when the process dies is
+    /// sent again, so that there must not be much more of it than what is in flight.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, policy: DeactivationPolicy) -> (Self, RecorderTask) {
-        let (queue, inbox) = mpsc::channel(QUEUE);
-        (Self { queue }, RecorderTask { inbox, store, clock, policy })
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        policy: DeactivationPolicy,
+        in_flight: usize,
+    ) -> (Self, RecorderTask) {
+        let (queue, inbox) = mpsc::channel(in_flight.max(1));
+        (Self { queue }, RecorderTask { inbox, store, clock, policy, batch: BATCH.min(in_flight.max(1)) })
     }
 
     /// Hands in what became of a delivery held by `holder`; waits while the store does not keep up.
@@ -77,8 +82,8 @@ impl Recorder {
 impl RecorderTask {
     /// Writes until every [`Recorder`] is gone and everything handed in is written.
     pub async fn run<F: Future<Output = ()>>(mut self, tell: impl Fn(Recorded) -> F) {
-        let mut entries = Vec::with_capacity(BATCH);
-        while self.inbox.recv_many(&mut entries, BATCH).await > 0 {
+        let mut entries = Vec::with_capacity(self.batch);
+        while self.inbox.recv_many(&mut entries, self.batch).await > 0 {
             while let Some((holder, _)) = entries.first() {
                 let holder = *holder;
                 let same = entries.iter().take_while(|(other, _)| *other == holder).count();

@@ -99,7 +99,8 @@ impl Service {
     pub async fn start(resources: &Resources, settings: Settings, role: Role) -> Result<Self, StoreError> {
         let (store, clock) = (&resources.store, &resources.clock);
         let lease = resources.lease(role, settings.lease).await?;
-        let (recorder, recorder_task) = Recorder::new(Arc::clone(store), Arc::clone(clock), settings.deactivation);
+        let (recorder, recorder_task) =
+            Recorder::new(Arc::clone(store), Arc::clone(clock), settings.deactivation, settings.in_flight);
         let parts = resources.parts(&settings, &lease).await?;
         let bounds = Bounds {
             in_flight: if settings.delivers { settings.in_flight } else { 0 },

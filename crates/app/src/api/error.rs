@@ -124,7 +124,8 @@ impl From<StoreError> for ApiError {
                 Self::unavailable("the store is full: nothing was stored; try again when its operator has made room")
             }
             StoreError::Unavailable(_) => {
-                tracing::warn!(%error, "refused");
+                // It is told by whoever meets it; once for every request would be once too often.
+                tracing::debug!(%error, "refused");
                 Self::unavailable(
                     "the store cannot take it just now: try again; with an `Idempotency-Key` nothing is stored twice, should \
                      it have been stored after all",

@@ -106,8 +106,8 @@ async fn nothing_is_lost_however_often_nodes_and_the_database_go(kind: Kind) {
     let requests: usize = arrived.values().sum();
     let repeated = (requests - arrived.len()).saturating_sub(refused);
     println!("{} events promised, {} deliveries, {repeated} repeated", promised.len(), arrived.len());
-    // In flight are attempts, and outcomes on their way to the database.
-    assert!(repeated <= kills * IN_FLIGHT * 2, "{repeated} repetitions after {kills} kills");
+    // In flight are attempts, and as many outcomes that wait to be written, and as many that are being written.
+    assert!(repeated <= kills * IN_FLIGHT * 3, "{repeated} repetitions after {kills} kills");
     for node in nodes {
         assert!(node.stop().success());
     }

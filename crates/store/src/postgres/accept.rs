@@ -106,10 +106,7 @@ async fn answer(shared: &Shared, group: Vec<Job>) {
     let (requests, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.request, job.reply)).unzip();
     let results = match retrying(|| store(shared, &requests)).await {
         Ok(results) => results,
-        Err(error) => {
-            tracing::error!(%error, "a group of {} batches was not stored", requests.len());
-            requests.iter().map(|_| Err(error.clone().into())).collect()
-        }
+        Err(error) => requests.iter().map(|_| Err(error.clone().into())).collect(),
     };
     for (reply, result) in replies.into_iter().zip(results) {
         // Whoever asked may have left.
