@@ -270,7 +270,7 @@ impl From<tokio_postgres::Error> for StoreError {
         };
         match code {
             &SqlState::UNIQUE_VIOLATION => Self::Conflict,
-            &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE => {
+            &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::LOCK_NOT_AVAILABLE => {
                 Self::Unavailable(LOST_RACE.into())
             }
             &SqlState::DISK_FULL => Self::Full(described(&error)),

@@ -118,7 +118,7 @@ async fn purge_day(shared: &Shared, day: Day) -> Result<Purged, StoreError> {
             break;
         }
     }
-    let events = drop_day(&shared.pool, day).await?;
+    let events = retrying(|| drop_day(&shared.pool, day)).await?;
     shared.partitions.forget(day);
     // A day without events is gone, too, and that is worth another look at the next one.
     Ok(Purged { events: events.unwrap_or(0), expired, more: events == Some(0) })
@@ -156,17 +156,20 @@ async fn drop_day(pool: &Pool, day: Day) -> Result<Option<u64>, StoreError> {
     if !single::<bool>(&transaction.query(&locks::TRY_PURGE, &[]).await?)? {
         return transaction.rollback().await.map(|()| None);
     }
-    // Whoever waits for a lock of a whole table makes all others wait behind him.
+    // Beforehand, since it takes long, and nobody adds to an old day.
+    let count = transaction.count(&events).await?;
+    // The whole tables first, as everybody else does: who reads them holds a lock of the whole while he waits for one of a day.
+    // Whoever waits for such a lock makes all others wait behind him, and so does not wait for long.
     transaction
         .script(&format!(
-            "{}; SET LOCAL lock_timeout = '500ms'; LOCK TABLE {finished}, {events} IN ACCESS EXCLUSIVE MODE",
+            "{}; SET LOCAL lock_timeout = '200ms';
+             LOCK TABLE ONLY hookcast.events, ONLY hookcast.finished, {events}, {finished} IN ACCESS EXCLUSIVE MODE",
             locks::PARTITIONS
         ))
         .await?;
     if single(&transaction.query(&IS_LEFT, &[&day.begins(), &day.ends()]).await?)? {
         return transaction.rollback().await.map(|()| None);
     }
-    let count = transaction.count(&events).await?;
     transaction.script(&format!("DROP TABLE {finished}, {events}")).await?;
     transaction.finish(&[]).await?;
     Ok(Some(natural(count)))
