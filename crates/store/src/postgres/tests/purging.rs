@@ -60,3 +60,21 @@ async fn a_day_goes_however_busy_the_nodes_are() {
     assert_eq!(gone.unwrap(), DAYS * 100);
     assert!(world.deliveries(&ada).await.is_empty());
 }
+
+#[tokio::test]
+async fn nodes_that_purge_at_once_count_what_is_gone_once() {
+    let world = World::new(place::postgres().await).await;
+    for number in 0..DAYS {
+        world.batch().event("x").event("x").at(at(number * 86_400)).accept().await;
+    }
+    let nodes = [world.process().await, world.process().await, world.process().await];
+    let purges = nodes.iter().map(async |node| {
+        let mut gone = 0;
+        for _ in 0..DAYS {
+            gone += node.store.purge(day(DAYS), at(DAYS * 86_400)).await.unwrap().events;
+        }
+        gone
+    });
+    let gone: u64 = futures_util::future::join_all(purges).await.iter().sum();
+    assert_eq!(gone, DAYS * 2);
+}
