@@ -67,18 +67,21 @@ impl Hints {
     pub(super) async fn keep_listening(self: Arc<Self>, connector: Connector, own_name: String) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.listen(&connector, &own_name).await {
-                Ok(()) => pause = FIRST_PAUSE,
-                Err(error) => {
-                    tracing::debug!(%error, "no notifications from other nodes for a while");
-                    pause = LONGEST_PAUSE.min(pause * 2);
-                }
+            if let Err(error) = self.listen(&connector, &own_name, &mut pause).await {
+                tracing::debug!(%error, "no notifications from other nodes for a while");
             }
             tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
-    async fn listen(&self, connector: &Connector, own_name: &str) -> Result<(), tokio_postgres::Error> {
+    /// Listens until the connection is lost. Once it does, the next pause is the first again.
+    async fn listen(
+        &self,
+        connector: &Connector,
+        own_name: &str,
+        pause: &mut Duration,
+    ) -> Result<(), tokio_postgres::Error> {
         let (client, mut connection) = connector.config.connect(connector.tls.clone()).await?;
         let messages = async {
             loop {
@@ -94,6 +97,7 @@ impl Hints {
         };
         let listen = async {
             client.batch_execute("LISTEN hookcast_work").await?;
+            *pause = FIRST_PAUSE;
             // What came before it listened was told to nobody.
             self.heard.notify_one();
             std::future::pending::<Result<(), tokio_postgres::Error>>().await

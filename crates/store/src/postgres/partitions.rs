@@ -42,9 +42,9 @@ impl Day {
         Timestamp::from_millis(self.begins()).to_string().chars().filter(char::is_ascii_digit).take(8).collect()
     }
 
-    /// The day of a partition of events.
+    /// The day of a partition.
     fn named(name: &str) -> Option<Self> {
-        let date = name.strip_prefix("events_")?;
+        let date = name.strip_prefix("events_").or_else(|| name.strip_prefix("finished_"))?;
         let (year, month, day) = (date.get(..4)?, date.get(4..6)?, date.get(6..)?);
         Timestamp::parse(&format!("{year}-{month}-{day}T00:00:00Z")).map(Self::of)
     }
@@ -58,11 +58,12 @@ impl Day {
     }
 }
 
-const IS_THERE: Statement = Statement { sql: "SELECT to_regclass($1) IS NOT NULL", types: &[Type::TEXT] };
+/// Whether a table is there, whose name is a parameter.
+pub(super) const IS_THERE: Statement = Statement { sql: "SELECT to_regclass($1) IS NOT NULL", types: &[Type::TEXT] };
 
 const NAMES: Statement = Statement {
     sql: "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-          WHERE i.inhparent = 'hookcast.events'::regclass",
+          WHERE i.inhparent IN ('hookcast.events'::regclass, 'hookcast.finished'::regclass)",
     types: &[],
 };
 
@@ -102,9 +103,10 @@ impl Partitions {
 async fn make(pool: &Pool, day: Day) -> Result<(), StoreError> {
     let transaction = pool.begin(Commit::Durable).await?;
     transaction.script(locks::PARTITIONS).await?;
-    if !single::<bool>(&transaction.query(&IS_THERE, &[&day.events()]).await?)? {
-        for (parent, partition) in [("hookcast.events", day.events()), ("hookcast.finished", day.finished())] {
-            let (from, to) = (day.begins(), day.ends());
+    let (from, to) = (day.begins(), day.ends());
+    for (parent, partition) in [("hookcast.events", day.events()), ("hookcast.finished", day.finished())] {
+        // Whoever dropped the day may have got only half-way.
+        if !single::<bool>(&transaction.query(&IS_THERE, &[&partition]).await?)? {
             transaction
                 .script(&format!(
                     "CREATE TABLE {partition} (LIKE {parent} INCLUDING DEFAULTS INCLUDING STORAGE);
@@ -118,13 +120,12 @@ async fn make(pool: &Pool, day: Day) -> Result<(), StoreError> {
 
 /// The days that have partitions, the oldest first.
 pub(super) async fn days(pool: &Pool) -> Result<Vec<Day>, StoreError> {
-    let mut days = Vec::new();
+    let mut days = BTreeSet::new();
     for row in pool.query(&NAMES, &[]).await? {
         let name: &str = get(&row, 0)?;
         days.extend(Day::named(name));
     }
-    days.sort_unstable();
-    Ok(days)
+    Ok(days.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -56,9 +56,14 @@ pub(super) struct Pool {
 }
 
 /// Plans are made for tables as they will be, and not as they were when the statement was first used: by index, always.
+/// What a node has given up, or was cut off from, the server gives up too, for others wait for its locks.
 macro_rules! begin {
     ($more:literal) => {
-        concat!("BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off", $more)
+        concat!(
+            "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
+             SET LOCAL statement_timeout = '15s'; SET LOCAL idle_in_transaction_session_timeout = '15s'",
+            $more
+        )
     };
 }
 
@@ -162,6 +167,7 @@ impl Transaction {
     /// How many rows a table has, whose name is one of ours.
     pub(super) async fn count(&self, table: &str) -> Result<i64, StoreError> {
         let Some(connection) = &self.connection else { return Err(ended()) };
+        connection.batch_execute("SET LOCAL statement_timeout = 0").await?;
         let sql = format!("SELECT count(*) FROM {table}");
         let rows = connection.query_typed(&sql, &[]).await?;
         super::rows::single(&rows)
@@ -270,7 +276,7 @@ impl From<tokio_postgres::Error> for StoreError {
         };
         match code {
             &SqlState::UNIQUE_VIOLATION => Self::Conflict,
-            &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE => {
+            &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::LOCK_NOT_AVAILABLE => {
                 Self::Unavailable(LOST_RACE.into())
             }
             &SqlState::DISK_FULL => Self::Full(described(&error)),

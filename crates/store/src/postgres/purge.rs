@@ -150,26 +150,78 @@ async fn count_expired(transaction: &Transaction, expired: &Vec<SubscriptionKey>
 }
 
 /// Drops a day's partitions, unless something of it is left to do or somebody reads it for long; answers how many events went.
+/// One table after the other: who reads both may lock them in either order, and whoever wanted both alone would stand in a
+/// circle with him. What has ended goes last, since it has to be there while an event of its day is.
 async fn drop_day(pool: &Pool, day: Day) -> Result<Option<u64>, StoreError> {
-    let (events, finished) = (day.events(), day.finished());
-    let mut transaction = pool.begin(Commit::Durable).await?;
+    let events = retrying(|| drop_events(pool, day)).await?;
+    if events.is_some() {
+        retrying(|| drop_finished(pool, day)).await?;
+    }
+    Ok(events)
+}
+
+async fn drop_events(pool: &Pool, day: Day) -> Result<Option<u64>, StoreError> {
+    let table = day.events();
+    let transaction = pool.begin(Commit::Durable).await?;
     if !single::<bool>(&transaction.query(&locks::TRY_PURGE, &[]).await?)? {
         return transaction.rollback().await.map(|()| None);
     }
-    // Whoever waits for a lock of a whole table makes all others wait behind him.
-    transaction
-        .script(&format!(
-            "{}; SET LOCAL lock_timeout = '500ms'; LOCK TABLE {finished}, {events} IN ACCESS EXCLUSIVE MODE",
-            locks::PARTITIONS
-        ))
-        .await?;
-    if single(&transaction.query(&IS_LEFT, &[&day.begins(), &day.ends()]).await?)? {
-        return transaction.rollback().await.map(|()| None);
+    // Another node may have dropped it since this one looked.
+    if !is_there(&transaction, &table).await? {
+        return transaction.rollback().await.map(|()| Some(0));
     }
-    let count = transaction.count(&events).await?;
-    transaction.script(&format!("DROP TABLE {finished}, {events}")).await?;
-    transaction.finish(&[]).await?;
-    Ok(Some(natural(count)))
+    // Beforehand, since it takes long, and nobody adds to an old day.
+    let count = transaction.count(&table).await?;
+    let dropped = async {
+        lock(&transaction, "hookcast.events", &table).await?;
+        let is_left: bool = single(&transaction.query(&IS_LEFT, &[&day.begins(), &day.ends()]).await?)?;
+        if !is_left {
+            transaction.script(&format!("DROP TABLE {table}")).await?;
+        }
+        Ok(!is_left)
+    };
+    let dropped = dropped.await;
+    end(transaction, dropped).await.map(|dropped| dropped.then_some(natural(count)))
+}
+
+async fn drop_finished(pool: &Pool, day: Day) -> Result<(), StoreError> {
+    let table = day.finished();
+    let transaction = pool.begin(Commit::Durable).await?;
+    let dropped = async {
+        // Its events may have come back, and cannot while this lock is held.
+        transaction.script(locks::PARTITIONS).await?;
+        if is_there(&transaction, &day.events()).await? || !is_there(&transaction, &table).await? {
+            return Ok(false);
+        }
+        lock(&transaction, "hookcast.finished", &table).await?;
+        transaction.script(&format!("DROP TABLE {table}")).await?;
+        Ok(true)
+    };
+    let dropped = dropped.await;
+    end(transaction, dropped).await.map(drop)
+}
+
+async fn is_there(transaction: &Transaction, table: &String) -> Result<bool, StoreError> {
+    single(&transaction.query(&partitions::IS_THERE, &[table]).await?)
+}
+
+/// Locks a partition against everybody, behind the whole table, as others do: who reads it holds a lock of the whole while he
+/// waits for one of the day. Whoever waits for such a lock makes all others wait behind him, and so does not wait for long.
+async fn lock(transaction: &Transaction, whole: &str, partition: &str) -> Result<(), StoreError> {
+    let sql =
+        format!("SET LOCAL lock_timeout = '200ms'; LOCK TABLE ONLY {whole}, {partition} IN ACCESS EXCLUSIVE MODE");
+    transaction.script(&sql).await
+}
+
+/// Commits what was done, and takes it back otherwise. Whoever tries again must not find its own locks in the way: the server
+/// tells of an error before it lets them go.
+async fn end(transaction: Transaction, done: Result<bool, StoreError>) -> Result<bool, StoreError> {
+    if done.is_ok() {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    done
 }
 
 /// Takes away some events of a day, those of which nothing is being sent.

@@ -6,5 +6,6 @@ mod opening;
 mod outages;
 mod plans;
 mod pooler;
+mod purging;
 mod server;
 mod tls;
