@@ -338,8 +338,8 @@ impl PostgresStore {
     }
 }
 
-/// Cancels what waits for a deleted subscription, some of it at a time. Should this process die meanwhile, [`cancel_left_over`]
-/// goes on with it.
+/// Cancels what waits for a deleted subscription, some of it at a time. Should this process die meanwhile, the next one that
+/// joins goes on with it ([`cancel_left_over`]).
 async fn cancel(shared: &Shared, key: SubscriptionKey) -> Result<(), StoreError> {
     loop {
         let cancelled = retrying(|| async {

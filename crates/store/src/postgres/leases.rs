@@ -6,7 +6,7 @@ use hookcast_core::{clock::Timestamp, id::DeliveryId};
 use tokio_postgres::types::Type;
 
 use super::{
-    Shared,
+    Shared, catalogue,
     lanes::{self, More},
     locks,
     pool::{Commit, Statement, Transaction, retrying},
@@ -73,6 +73,9 @@ pub(super) async fn join(
             let freed = end(shared, dead, now, None).await?;
             tracing::warn!("the last server did not end well; took back {freed} deliveries that it was sending");
         }
+    }
+    if role != Role::Pass {
+        catalogue::cancel_left_over(shared).await?;
     }
     let expires_at = now.plus(lease).as_millis();
     let mut transaction = shared.pool.begin(Commit::Durable).await?;

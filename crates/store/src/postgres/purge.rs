@@ -4,7 +4,7 @@ use hookcast_core::clock::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::{
-    Shared, catalogue, lanes, locks,
+    Shared, lanes, locks,
     partitions::{self, Day},
     pool::{Commit, Pool, Statement, Transaction, retrying},
     rows::{SubscriptionKey, get, length, natural, single},
@@ -91,7 +91,6 @@ pub(super) async fn purge(shared: &Shared, before: Timestamp, now: Timestamp) ->
     for forget in [&FORGET_FINGERPRINTS, &FORGET_KEYS] {
         shared.pool.query(forget, &[&now, &CHUNK]).await?;
     }
-    catalogue::cancel_left_over(shared).await?;
     let mut old: Vec<Day> = partitions::days(&shared.pool).await?;
     old.retain(|day| day.ends() <= before.as_millis());
     let mut purged = Purged::default();
@@ -170,7 +169,8 @@ async fn drop_events(pool: &Pool, day: Day) -> Result<Option<u64>, StoreError> {
     if !is_there(&transaction, &table).await? {
         return transaction.rollback().await.map(|()| Some(0));
     }
-    // Beforehand, since it takes long, and nobody adds to an old day.
+    // Beforehand, since it may take long, and nobody adds to an old day.
+    transaction.script("SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on").await?;
     let count = transaction.count(&table).await?;
     let dropped = async {
         lock(&transaction, "hookcast.events", &table).await?;

@@ -1,11 +1,14 @@
-//! Old days that go while others work.
+//! Old days that go while others work, and what a dead node left half done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hookcast_core::delivery::DeliveryState;
+
+use super::server::sql;
 use crate::{
-    StoreError,
+    Settings, StoreError,
     conformance::{
-        place,
+        place::{self, Place},
         process::{EVERYTHING, delivered},
         world::{ALL, World, at, day},
     },
@@ -77,4 +80,18 @@ async fn nodes_that_purge_at_once_count_what_is_gone_once() {
     });
     let gone: u64 = futures_util::future::join_all(purges).await.iter().sum();
     assert_eq!(gone, DAYS * 2);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_deleted_subscription_is_cancelled_by_the_next_node() {
+    let url = place::postgres_url().await;
+    let world = World::new(Place::at(&url, Settings::default())).await;
+    let ada = world.subscriber("x").await;
+    world.send(3, &ada).await;
+    // As a node leaves it that dies between the two steps of a deletion.
+    let mark = "UPDATE hookcast.subscriptions SET deleted_at = 1, is_active = false; UPDATE hookcast.lanes SET parked = true";
+    sql(&url, mark).await;
+    assert_eq!(world.states(&ada).await, [DeliveryState::Waiting; 3]);
+    world.process().await;
+    assert_eq!(world.states(&ada).await, [DeliveryState::Cancelled; 3]);
 }
