@@ -4,9 +4,14 @@
 //! among them: what counts on a network is how often one waits. One that is dropped before its end closes its connection, so
 //! that the server rolls it back.
 
-use std::{sync::atomic::AtomicBool, sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts,
+};
 use futures_util::future::try_join_all;
 use tokio_postgres::{
     Row,
@@ -51,20 +56,24 @@ pub(super) struct Pool {
     pool: deadpool_postgres::Pool,
     /// Whether statements are prepared once for each connection.
     prepared: bool,
-    /// Begins a durable transaction.
-    durable: &'static str,
+    /// What begins a durable transaction, and one that is not.
+    durable: String,
+    relaxed: String,
 }
 
 /// Plans are made for tables as they will be, and not as they were when the statement was first used: by index, always.
 /// What a node has given up, or was cut off from, the server gives up too, for others wait for its locks.
-macro_rules! begin {
-    ($more:literal) => {
-        concat!(
-            "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
-             SET LOCAL statement_timeout = '15s'; SET LOCAL idle_in_transaction_session_timeout = '15s'",
-            $more
-        )
-    };
+const SETTINGS: [&str; 5] = [
+    "enable_seqscan = off",
+    "enable_bitmapscan = off",
+    "jit = off",
+    "statement_timeout = '15s'",
+    "idle_in_transaction_session_timeout = '15s'",
+];
+
+/// SQL that makes the settings, for the session or for the transaction.
+fn set(scope: &str) -> String {
+    SETTINGS.map(|setting| format!("SET {scope} {setting}; ")).concat()
 }
 
 impl Pool {
@@ -73,26 +82,36 @@ impl Pool {
         let manager =
             Manager::from_config(connector.config.clone(), connector.tls.clone(), ManagerConfig { recycling_method });
         let within = Some(CONNECT_WITHIN);
-        let pool = deadpool_postgres::Pool::builder(manager)
+        let builder = deadpool_postgres::Pool::builder(manager);
+        // A pooler gives the next transaction another session.
+        let (builder, begin) = if prepared {
+            let set_up = Hook::async_fn(|client: &mut ClientWrapper, _| {
+                Box::pin(async { client.batch_execute(&set("SESSION")).await.map_err(HookError::Backend) })
+            });
+            (builder.post_create(set_up), "BEGIN".to_owned())
+        } else {
+            (builder, format!("BEGIN; {}", set("LOCAL")))
+        };
+        let pool = builder
             .max_size(connections)
             .timeouts(Timeouts { wait: within, create: within, recycle: within })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Misconfigured(error.to_string()))?;
-        Ok(Self { pool, prepared, durable: begin!("") })
+        Ok(Self { pool, prepared, relaxed: format!("{begin}; SET LOCAL synchronous_commit = off"), durable: begin })
     }
 
     /// Makes durable transactions so even where the server does not by itself.
     pub(super) fn insist_on_durability(&mut self) {
-        self.durable = begin!("; SET LOCAL synchronous_commit = on");
+        self.durable += "; SET LOCAL synchronous_commit = on";
     }
 
     /// A transaction, which begins with its first statement.
     pub(super) async fn begin(&self, commit: Commit) -> Result<Transaction, StoreError> {
         let connection = self.pool.get().await.map_err(unavailable)?;
         let begin = match commit {
-            Commit::Durable => self.durable,
-            Commit::Relaxed => begin!("; SET LOCAL synchronous_commit = off"),
+            Commit::Durable => self.durable.clone(),
+            Commit::Relaxed => self.relaxed.clone(),
         };
         let (prepared, has_begun) = (self.prepared, AtomicBool::new(false));
         Ok(Transaction { connection: Some(connection), begin, prepared, has_begun })
@@ -118,7 +137,7 @@ impl Pool {
 pub(super) struct Transaction {
     /// Taken at the end; what is left at the drop is closed.
     connection: Option<Object>,
-    begin: &'static str,
+    begin: String,
     prepared: bool,
     has_begun: AtomicBool,
 }
@@ -183,7 +202,7 @@ impl Transaction {
                     statements.push(connection.prepare_typed_cached(statement.sql, statement.types).await?);
                 }
             }
-            let begin = if self.has_begun.swap(true, Ordering::Relaxed) { None } else { Some(self.begin) };
+            let begin = if self.has_begun.swap(true, Ordering::Relaxed) { None } else { Some(self.begin.as_str()) };
             let text = async |sql: Option<&str>| match sql {
                 Some(sql) => connection.batch_execute(sql).await,
                 None => Ok(()),

@@ -89,7 +89,8 @@ async fn what_waits_for_a_deleted_subscription_is_cancelled_by_the_next_node() {
     let ada = world.subscriber("x").await;
     world.send(3, &ada).await;
     // As a node leaves it that dies between the two steps of a deletion.
-    let mark = "UPDATE hookcast.subscriptions SET deleted_at = 1, is_active = false; UPDATE hookcast.lanes SET parked = true";
+    let mark =
+        "UPDATE hookcast.subscriptions SET deleted_at = 1, is_active = false; UPDATE hookcast.lanes SET parked = true";
     sql(&url, mark).await;
     assert_eq!(world.states(&ada).await, [DeliveryState::Waiting; 3]);
     world.process().await;
