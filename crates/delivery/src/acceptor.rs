@@ -116,12 +116,12 @@ impl Acceptor {
                     match error {
                         AcceptError::StaleCatalogue => parts.directory.refresh().await?,
                         AcceptError::LeaseLost => parts.lease.renew().await?,
-                        AcceptError::Store(error @ StoreError::Unavailable(_)) => {
+                        AcceptError::Store(error) => {
                             self.refusals.tell(error, parts.clock.now());
-                            parts.lease.doubt();
+                            parts.lease.doubt(error);
                             break;
                         }
-                        AcceptError::KeyReused | AcceptError::Store(_) => break,
+                        AcceptError::KeyReused => break,
                     }
                 }
             }

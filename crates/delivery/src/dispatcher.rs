@@ -101,6 +101,7 @@ impl Dispatcher {
             let next = match self.fetch_due().await {
                 Ok(next) => next,
                 Err(error) => {
+                    self.parts.lease.doubt(&error);
                     tracing::warn!(%error, "what is due cannot be fetched now");
                     None
                 }
@@ -150,11 +151,10 @@ impl Dispatcher {
                 self.unreserve(&wanted, &[]);
                 return match error {
                     StoreError::NotFound => self.parts.lease.renew().await.map(|()| true),
-                    StoreError::Unavailable(_) => {
-                        self.parts.lease.doubt();
+                    error => {
+                        self.parts.lease.doubt(&error);
                         Err(error)
                     }
-                    error => Err(error),
                 };
             }
         };
@@ -227,10 +227,8 @@ impl Dispatcher {
 
     /// Tries one delivery and hands in what came of it.
     async fn deliver(&self, work: &Work) -> Feedback {
-        if !self.parts.lease.covers(work.holder, self.parts.courier.timeout()).await {
-            return Feedback::Neutral;
-        }
-        let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active);
+        let is_covered = self.parts.lease.covers(work.holder, self.parts.courier.timeout()).await;
+        let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active && is_covered);
         let Some(target) = target else {
             self.record(work.holder, Entry::Untried(work.delivery)).await;
             return Feedback::Neutral;
@@ -251,6 +249,9 @@ impl Dispatcher {
 
     /// Acts on what the recorder has written.
     pub(crate) async fn learn(&self, recorded: Recorded) {
+        if let Some(error) = &recorded.trouble {
+            self.parts.lease.doubt(error);
+        }
         if let Some(time) = recorded.next_due {
             self.wake_at(time);
         }

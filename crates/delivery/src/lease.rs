@@ -21,6 +21,10 @@ use tokio::{
 /// The lease is renewed when this share of it has passed.
 pub const RENEWALS_PER_LEASE: u32 = 3;
 
+/// So many renewals, and a process goes on under a new name. Whatever the store holds for the old one then and the process does
+/// not know of, since an answer was lost or a crash of the store undid what it had recorded, is due again soon.
+const RENEWALS_PER_TERM: u32 = 12;
+
 /// How soon a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -108,11 +112,12 @@ impl Lease {
         }
     }
 
-    /// Tells that the store did not answer for certain, so that it may hold deliveries for this process which the process does
-    /// not know of. It goes on under a new name; what was held under the old one is sent while that lease lasts, and what
-    /// nobody knows of is due again when it has run out. An embedded store's answers are certain.
-    pub fn doubt(&self) {
-        if self.role == Role::Server {
+    /// Tells that the store failed so that it may hold deliveries for this process which the process does not know of. It goes
+    /// on under a new name; what was held under the old one is sent while that lease lasts, and what nobody knows of is due
+    /// again when it has run out. An embedded store's answers are certain.
+    pub fn doubt(&self, error: &StoreError) {
+        let is_certain = matches!(error, StoreError::NotFound | StoreError::Busy(_) | StoreError::Full(_));
+        if self.role == Role::Server && !is_certain {
             self.is_doubtful.store(true, Ordering::Release);
             self.doubted.notify_one();
         }
@@ -122,19 +127,27 @@ impl Lease {
     pub async fn keep(&self) {
         let interval = self.length / RENEWALS_PER_LEASE;
         let mut pause = interval;
+        let mut renewals = 0;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.doubted.notified() => tokio::time::sleep(RETRY.min(interval)).await,
             }
-            let result = if self.is_doubtful.swap(false, Ordering::AcqRel) {
-                self.replace().await.inspect_err(|_| self.is_doubtful.store(true, Ordering::Release))
-            } else {
-                self.renew().await
-            };
+            let is_doubtful = self.is_doubtful.swap(false, Ordering::AcqRel);
+            let is_over = self.role == Role::Server && renewals >= RENEWALS_PER_TERM;
+            let mut result = self.renew().await;
+            if result.is_ok() && (is_doubtful || is_over) {
+                result = self.replace().await;
+                renewals = 0;
+            }
             pause = match result {
-                Ok(()) => interval,
+                Ok(()) => {
+                    renewals += 1;
+                    interval
+                }
                 Err(error) => {
+                    self.is_doubtful.fetch_or(is_doubtful, Ordering::AcqRel);
+                    self.doubt(&error);
                     tracing::warn!(%error, "the lease was not renewed; no attempt starts that it does not cover");
                     RETRY.min(interval)
                 }
@@ -179,9 +192,7 @@ impl Lease {
     async fn replace(&self) -> Result<(), StoreError> {
         let _alone = self.rejoining.lock().await;
         let current = self.join().await?;
-        tracing::info!(
-            "the store did not answer for certain; what it may hold unknown to this process comes back soon"
-        );
+        tracing::debug!("this process goes on under a new name");
         self.terms.send_modify(|terms| {
             terms.earlier.retain(|term| term.covers(Duration::ZERO));
             terms.earlier.push(std::mem::replace(&mut terms.current, current));

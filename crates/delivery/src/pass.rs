@@ -188,7 +188,7 @@ impl Lane {
         loop {
             let now = self.parts.clock.now();
             match self.parts.store.finish(holder, Arc::clone(&outcomes), self.deactivation, now).await {
-                Err(StoreError::Unavailable(reason)) if tries < FINISH_TRIES => {
+                Err(StoreError::Unavailable(reason) | StoreError::Busy(reason)) if tries < FINISH_TRIES => {
                     tries += 1;
                     tracing::warn!(reason, "the store does not take outcomes; trying again");
                     tokio::time::sleep(FINISH_PAUSE).await;

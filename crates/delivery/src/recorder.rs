@@ -37,12 +37,14 @@ pub struct Recorder {
 }
 
 /// What the recorder tells after each write.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Recorded {
     /// When the first of the deliveries that are tried again is due.
     pub next_due: Option<Timestamp>,
     /// A subscription has become inactive.
     pub deactivated: bool,
+    /// What the store failed with last, if it did.
+    pub trouble: Option<StoreError>,
 }
 
 /// The writing end.
@@ -102,10 +104,10 @@ impl RecorderTask {
                 Entry::Untried(delivery) => untried.push(delivery),
             }
         }
-        let mut recorded = Recorded { next_due: next_due(&outcomes), deactivated: false };
+        let mut recorded = Recorded { next_due: next_due(&outcomes), ..Recorded::default() };
         if !outcomes.is_empty() {
             let outcomes: Arc<[Outcome]> = outcomes.into();
-            let finished = self.finish(holder, &outcomes).await;
+            let finished = self.finish(holder, &outcomes, &mut recorded.trouble).await;
             if finished.ignored > 0 {
                 tracing::warn!("{} outcomes came after the lease had run out and do not count", finished.ignored);
             }
@@ -117,35 +119,49 @@ impl RecorderTask {
             recorded.deactivated = !finished.deactivated.is_empty();
         }
         if !untried.is_empty() {
-            self.release(holder, &untried).await;
+            self.release(holder, &untried, &mut recorded.trouble).await;
             recorded.next_due = Some(self.clock.now());
         }
         recorded
     }
 
-    async fn finish(&self, holder: Incarnation, outcomes: &Arc<[Outcome]>) -> Finished {
+    async fn finish(
+        &self,
+        holder: Incarnation,
+        outcomes: &Arc<[Outcome]>,
+        trouble: &mut Option<StoreError>,
+    ) -> Finished {
         let mut pause = FIRST_PAUSE;
         loop {
             let result = self.store.finish(holder, Arc::clone(outcomes), self.policy, self.clock.now()).await;
             match result {
                 Ok(finished) => return finished,
-                Err(error) if may_pass(&error) => wait(&mut pause, &error).await,
+                Err(error) if may_pass(&error) => {
+                    wait(&mut pause, &error).await;
+                    *trouble = Some(error);
+                }
                 Err(error) => {
                     tracing::error!(%error, "{} outcomes cannot be recorded; they will be repeated", outcomes.len());
+                    *trouble = Some(error);
                     return Finished::default();
                 }
             }
         }
     }
 
-    async fn release(&self, holder: Incarnation, untried: &[DeliveryId]) {
+    async fn release(&self, holder: Incarnation, untried: &[DeliveryId], trouble: &mut Option<StoreError>) {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.store.release(holder, untried.to_vec(), self.clock.now()).await {
-            if !may_pass(&error) {
+            let may_pass = may_pass(&error);
+            if may_pass {
+                wait(&mut pause, &error).await;
+            } else {
                 tracing::error!(%error, "deliveries cannot be given back");
+            }
+            *trouble = Some(error);
+            if !may_pass {
                 return;
             }
-            wait(&mut pause, &error).await;
         }
     }
 }
@@ -159,7 +175,7 @@ fn next_due(outcomes: &[Outcome]) -> Option<Timestamp> {
 }
 
 fn may_pass(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unavailable(_) | StoreError::Full(_))
+    matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_) | StoreError::Full(_))
 }
 
 async fn wait(pause: &mut Duration, error: &StoreError) {

@@ -9,9 +9,12 @@ pub enum StoreError {
     /// It would contradict what is there.
     #[error("it exists already")]
     Conflict,
-    /// The store cannot be used now; trying again later makes sense.
+    /// The store cannot be used now; trying again later makes sense. It may have done what it was asked all the same.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// It has too much to do and has taken nothing; trying again later makes sense.
+    #[error("the store is busy: {0}")]
+    Busy(String),
     /// There is no room.
     #[error("the store is full: {0}")]
     Full(String),

@@ -123,6 +123,10 @@ impl From<StoreError> for ApiError {
                 tracing::debug!(%error, "refused");
                 Self::unavailable("the store is full: nothing was stored; try again when its operator has made room")
             }
+            StoreError::Busy(_) => {
+                tracing::debug!(%error, "refused");
+                Self::unavailable("the store has too much to do just now: nothing was stored; try again")
+            }
             StoreError::Unavailable(_) => {
                 // It is told by whoever meets it; once for every request would be once too often.
                 tracing::debug!(%error, "refused");

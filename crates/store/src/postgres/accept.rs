@@ -22,9 +22,11 @@ use crate::{
 /// Batches that may wait before more are refused.
 const QUEUE: usize = 8_192;
 
-/// The most batches, and about the most deliveries, in one transaction, so that the first of them does not wait long.
+/// The most batches, and about the most deliveries and bytes of payload, in one transaction, so that the first of them does not
+/// wait long, and none fails for the size of the others.
 const GROUP: usize = 512;
 const GROUP_DELIVERIES: usize = 20_000;
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 /// Groups that are stored at once: while one waits for the disk another one is made.
 const WRITERS: usize = 2;
@@ -44,6 +46,10 @@ pub(super) struct Request {
 impl Request {
     fn deliveries(&self) -> usize {
         self.batch.events.iter().map(|event| event.recipients.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.batch.events.iter().map(|new| new.event.payload.get().len()).sum()
     }
 }
 
@@ -66,7 +72,7 @@ impl Acceptor {
     pub(super) async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Job { request: Request { batch, now }, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".into()),
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy("too many writes are waiting".into()),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
         answer.await.map_err(|_| stopped())?
@@ -91,11 +97,12 @@ async fn write_groups(shared: Arc<Shared>, inbox: Arc<Mutex<mpsc::Receiver<Job>>
 async fn next_group(inbox: &Mutex<mpsc::Receiver<Job>>) -> Option<Vec<Job>> {
     let mut inbox = inbox.lock().await;
     let first = inbox.recv().await?;
-    let mut deliveries = first.request.deliveries();
+    let (mut deliveries, mut bytes) = (first.request.deliveries(), first.request.bytes());
     let mut group = vec![first];
-    while group.len() < GROUP && deliveries < GROUP_DELIVERIES {
+    while group.len() < GROUP && deliveries < GROUP_DELIVERIES && bytes < GROUP_BYTES {
         let Ok(next) = inbox.try_recv() else { break };
         deliveries += next.request.deliveries();
+        bytes += next.request.bytes();
         group.push(next);
     }
     Some(group)

@@ -117,7 +117,9 @@ const LEFT_OVER: Statement = Statement {
     types: &[],
 };
 const DEACTIVATE: Statement = Statement {
-    sql: "UPDATE hookcast.subscriptions SET is_active = false WHERE key = $1 AND is_active RETURNING key",
+    sql: "UPDATE hookcast.subscriptions SET is_active = false WHERE key = $1 AND is_active
+              AND (SELECT failure_count FROM hookcast.lanes WHERE subscription = $1) > 0
+          RETURNING key",
     types: &[Type::INT8],
 };
 const SET_VERSION: Statement = Statement {
@@ -365,10 +367,12 @@ pub(super) async fn cancel_left_over(shared: &Shared) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Makes a subscription inactive; what waits for it stays as it is. Answers whether it was active.
+/// Makes a subscription inactive, unless it has been well since it failed; what waits for it stays as it is. Answers whether it
+/// was active. Durable as every change of the catalogue: nodes have read its version before the disk has it, and a crash that
+/// took it back would give the same version to another change.
 pub(super) async fn deactivate(shared: &Shared, key: SubscriptionKey) -> Result<bool, StoreError> {
     retrying(|| async {
-        let transaction = shared.pool.begin(Commit::Relaxed).await?;
+        let transaction = shared.pool.begin(Commit::Durable).await?;
         let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&DEACTIVATE, &[&key])]).await?;
         if answers.get(1).is_none_or(Vec::is_empty) {
             transaction.rollback().await?;

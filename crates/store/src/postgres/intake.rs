@@ -24,7 +24,7 @@ use crate::{
 
 /// Rows in one statement, and statements that are sent at once.
 const ROWS: usize = 20_000;
-const CALLS: usize = 16;
+const CALLS: usize = 4;
 
 const INSERT_EVENTS: Statement = Statement {
     sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload)

@@ -52,6 +52,9 @@ const EXPIRE_OLDEST: Statement = Statement {
     types: &[Type::INT8, Type::INT8],
 };
 
+/// So many deliveries of one lane expire at a time where a limit was lowered, so that nobody waits long for it.
+const EXPIRE_AT_ONCE: u64 = 10_000;
+
 /// More that waits: for each lane how many, and when the first of them is due, in ms.
 #[derive(Default)]
 pub(super) struct More(BTreeMap<SubscriptionKey, (i64, i64)>);
@@ -81,7 +84,7 @@ impl More {
         let (counts, dues): (Vec<i64>, Vec<i64>) = self.0.into_values().unzip();
         for row in transaction.query(&ADD, &[&lanes, &counts, &dues]).await? {
             let (lane, waiting): (SubscriptionKey, i64) = (get(&row, 0)?, get(&row, 1)?);
-            let excess = natural(waiting).saturating_sub(max_waiting);
+            let excess = natural(waiting).saturating_sub(max_waiting).min(EXPIRE_AT_ONCE);
             if excess > 0 {
                 let expired = transaction.query(&EXPIRE_OLDEST, &[&lane, &integer(excess)]).await?;
                 let expired: i64 = expired.first().map_or(Ok(0), |row| get(row, 0))?;

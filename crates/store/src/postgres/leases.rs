@@ -25,18 +25,17 @@ const RENEW: Statement = Statement {
     sql: "UPDATE hookcast.incarnations SET expires_at = $2 WHERE key = $1 RETURNING key",
     types: &[Type::INT8, Type::INT8],
 };
-const END: Statement = Statement { sql: "DELETE FROM hookcast.incarnations WHERE key = $1", types: &[Type::INT8] };
+/// Unless it has been renewed beyond a time, if one is given.
+const END: Statement = Statement {
+    sql: "DELETE FROM hookcast.incarnations WHERE key = $1 AND ($2::int8 IS NULL OR expires_at <= $2) RETURNING key",
+    types: &[Type::INT8, Type::INT8],
+};
 const EXPIRED: Statement = Statement {
     sql: "SELECT key FROM hookcast.incarnations WHERE expires_at <= $1 ORDER BY key",
     types: &[Type::INT8],
 };
 const SERVERS: Statement =
     Statement { sql: "SELECT key FROM hookcast.incarnations WHERE is_server ORDER BY key", types: &[] };
-/// Whether one that was seen expired has not been renewed since.
-const STILL_EXPIRED: Statement = Statement {
-    sql: "SELECT count(*) > 0 FROM hookcast.incarnations WHERE key = $1 AND expires_at <= $2",
-    types: &[Type::INT8, Type::INT8],
-};
 
 /// The lanes of what a holder holds: of some deliveries, or with NULLs of all.
 const LANES: Statement = Statement {
@@ -120,13 +119,11 @@ pub(super) async fn end(
         let transaction = shared.pool.begin(Commit::Durable).await?;
         let key = integer(holder.0);
         transaction.query(&locks::LEASE, &[&locks::lease(holder)]).await?;
-        if let Some(time) = if_expired_by {
-            let is_expired = transaction.query(&STILL_EXPIRED, &[&key, &time.as_millis()]).await?;
-            if !single::<bool>(&is_expired)? {
-                return transaction.rollback().await.map(|()| 0);
-            }
+        let expired_by = if_expired_by.map(Timestamp::as_millis);
+        let ended = transaction.query(&END, &[&key, &expired_by]).await?;
+        if ended.is_empty() && expired_by.is_some() {
+            return transaction.rollback().await.map(|()| 0);
         }
-        transaction.query(&END, &[&key]).await?;
         let due_again = give_back(&transaction, shared, holder, None, now).await?;
         transaction.commit().await?;
         Ok(due_again)

@@ -126,13 +126,14 @@ pub(super) async fn finish(
     let keys = shared.keys.of(&shared.pool, &subscriptions).await?;
     let recorded = retrying(|| record(shared, holder, outcomes, &keys, policy, now)).await?;
     let mut finished = Finished { ignored: recorded.ignored, deactivated: Vec::new() };
-    // In transactions of their own, since they want the catalogue's lock, which comes before those of lanes. Should this
-    // process die before, the next failure brings it to the same end.
+    // In transactions of their own, since they want the catalogue's lock, which comes before those of lanes. Where one fails,
+    // or this process dies before, the next failure brings it to the same end.
     for subscription in recorded.beyond {
-        if let Some(key) = keys.get(&subscription)
-            && catalogue::deactivate(shared, *key).await?
-        {
-            finished.deactivated.push(subscription);
+        let Some(key) = keys.get(&subscription) else { continue };
+        match catalogue::deactivate(shared, *key).await {
+            Ok(true) => finished.deactivated.push(subscription),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, %subscription, "too many failures, and it cannot be deactivated now"),
         }
     }
     Ok(finished)

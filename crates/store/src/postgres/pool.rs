@@ -86,7 +86,14 @@ impl Pool {
         // A pooler gives the next transaction another session.
         let (builder, begin) = if prepared {
             let set_up = Hook::async_fn(|client: &mut ClientWrapper, _| {
-                Box::pin(async { client.batch_execute(&set("SESSION")).await.map_err(HookError::Backend) })
+                Box::pin(async {
+                    // The pool's own limits leave this step out.
+                    let settings = set("SESSION");
+                    match tokio::time::timeout(CONNECT_WITHIN, client.batch_execute(&settings)).await {
+                        Ok(result) => result.map_err(HookError::Backend),
+                        Err(_) => Err(HookError::message("the database did not answer to a new connection")),
+                    }
+                })
             });
             (builder.post_create(set_up), "BEGIN".to_owned())
         } else {
@@ -246,7 +253,7 @@ fn unavailable(error: deadpool_postgres::PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => error.into(),
         PoolError::Timeout(TimeoutType::Wait) => {
-            StoreError::Unavailable(format!("no connection to the database was free for {CONNECT_WITHIN:?}"))
+            StoreError::Busy(format!("no connection to the database was free for {CONNECT_WITHIN:?}"))
         }
         PoolError::Timeout(_) => {
             StoreError::Unavailable(format!("the database could not be connected to within {CONNECT_WITHIN:?}"))

@@ -69,7 +69,8 @@ const IS_EVENT_HELD: Statement = Statement {
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
 const EXPIRE_OF_EVENT: Statement = Statement {
-    sql: "DELETE FROM hookcast.unfinished WHERE time = $1 AND position >= $2 AND position < $3 RETURNING subscription",
+    sql: "DELETE FROM hookcast.unfinished WHERE time = $1 AND position >= $2 AND position < $3 AND holder IS NULL
+          RETURNING subscription",
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
 const DELETE_FINISHED: Statement = Statement {
@@ -248,7 +249,7 @@ async fn purge_event(
     first: i64,
     end: i64,
 ) -> Result<Option<u64>, StoreError> {
-    let transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
     let lanes = transaction.query(&LANES_OF_EVENT, &[&time, &first, &end]).await?;
     let lanes: Vec<SubscriptionKey> = lanes.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let answers = transaction.all(&[(&lanes::LOCK, &[&lanes]), (&IS_EVENT_HELD, &[&time, &first, &end])]).await?;
@@ -258,7 +259,13 @@ async fn purge_event(
     let expired = transaction.query(&EXPIRE_OF_EVENT, &[&time, &first, &end]).await?;
     let expired: Vec<SubscriptionKey> = expired.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     count_expired(&transaction, &expired).await?;
-    transaction.all(&[(&DELETE_FINISHED, &[&time, &first, &end]), (&DELETE_EVENT, &[&time, &id])]).await?;
-    transaction.commit().await?;
+    // What had failed may have been taken up again until it was deleted here, and not since.
+    let answers = transaction
+        .all(&[(&DELETE_FINISHED, &[&time, &first, &end]), (&IS_EVENT_HELD, &[&time, &first, &end])])
+        .await?;
+    if single(answers.get(1).map_or(&[], Vec::as_slice))? {
+        return transaction.rollback().await.map(|()| None);
+    }
+    transaction.finish(&[(&DELETE_EVENT, &[&time, &id])]).await?;
     Ok(Some(natural(length(&expired))))
 }

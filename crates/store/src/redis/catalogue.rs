@@ -104,7 +104,11 @@ impl Catalogue for RedisStore {
     ) -> Result<SubscriptionStatus, StoreError> {
         let mut call = self.call(&scripts::SET_ACTIVE);
         call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(i32::from(is_active)).arg(now.as_millis());
-        rows::status(self.run(&call).await?.list()?)
+        let status = rows::status(self.run(&call).await?.list()?)?;
+        if is_active {
+            self.hurry(account, id, now).await?;
+        }
+        Ok(status)
     }
 
     async fn rotate_secret(
@@ -158,4 +162,21 @@ fn changes(version: CatalogueVersion, newest: HashMap<SubscriptionId, Option<Sub
         }
     }
     changes
+}
+
+/// Deliveries that become due in one script, so that none holds up the server.
+const HURRY_AT_ONCE: i64 = 10_000;
+
+impl RedisStore {
+    /// Makes all that waits for another try due now, some of it at a time.
+    async fn hurry(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let mut call = self.call(&scripts::HURRY);
+            call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(now.as_millis()).arg(HURRY_AT_ONCE);
+            let hurried = self.run(&call).await?.int()?;
+            if hurried < HURRY_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
 }

@@ -49,6 +49,7 @@ scripts! {
     ROTATE_TOKEN: "#!lua flags=allow-oom", "rotate_token";
     ROTATE_SECRET: "#!lua flags=allow-oom", "rotate_secret";
     SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
+    HURRY: "#!lua flags=allow-oom", "hurry";
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
     FINISH_IMPORT: "#!lua flags=allow-oom", "finish_import";
 

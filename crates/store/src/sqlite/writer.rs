@@ -126,7 +126,7 @@ impl Writer {
 
     fn send(&self, message: Message) -> Result<(), StoreError> {
         self.queue.try_send(message).map_err(|error| match error {
-            mpsc::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".into()),
+            mpsc::TrySendError::Full(_) => StoreError::Busy("too many writes are waiting".into()),
             mpsc::TrySendError::Disconnected(_) => stopped(),
         })
     }

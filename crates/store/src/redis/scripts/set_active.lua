@@ -5,15 +5,11 @@ if not lane then
 end
 local now = ARGV[4]
 if ARGV[3] == '1' then
-    local key, due = root .. 'lane:' .. lane, root .. 'due:' .. lane
+    local key = root .. 'lane:' .. lane
     call('HSET', key, 'active', '1')
     call('HDEL', key, 'failures', 'since')
     changed(lane)
     touched[lane] = true
-    -- Work in proportion to what waits for another try: what has had none is due already.
-    for _, member in ipairs(call('ZRANGEBYSCORE', due, '(' .. now, '+inf')) do
-        call('ZADD', due, now, member)
-    end
 else
     deactivate(lane)
 end
