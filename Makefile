@@ -6,8 +6,8 @@ BIN := target/release/hookcast
 BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test crash lint fmt deny bench bench-quick fuzz image image-check tools-c tools-nextest
-.PHONY: tools-deny tools-stores tools-fuzz tools-image clean
+.PHONY: help build run demo test crash lint fmt deny bench bench-quick costs fuzz image image-check tools-c tools-nextest
+.PHONY: tools-deny tools-stores tools-costs tools-fuzz tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -46,6 +46,10 @@ bench-quick: build tools-stores ## A first look at it, in about a minute and a h
 	$(CARGO) build --release --package hookcast-bench
 	$(BENCH) run --quick
 
+costs: build tools-stores tools-costs ## What events and deliveries cost on each store, for docs/scaling.md: about ten minutes
+	$(CARGO) build --release --package hookcast-bench
+	scripts/costs
+
 # Sanitizers are a nightly feature; the variable lets the stable compiler have them.
 fuzz: tools-c tools-fuzz ## Fuzz what reads foreign text, each target for FUZZ_SECONDS (60)
 	for target in canonical callback_url; do \
@@ -69,6 +73,10 @@ tools-stores:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server pgbouncer python3 >/dev/null || \
 		{ echo "installing PostgreSQL, Redis and PgBouncer (packages postgresql, redis-server, pgbouncer, python3)"; \
 		$(APT) postgresql redis-server pgbouncer python3; }
+
+tools-costs:
+	@command -v strace >/dev/null && command -v ss >/dev/null && command -v sqlite3 >/dev/null || \
+		{ echo "installing strace, ss and sqlite3 (packages strace, iproute2, sqlite3)"; $(APT) strace iproute2 sqlite3; }
 
 tools-nextest:
 	@command -v cargo-nextest >/dev/null || { echo "installing cargo-nextest"; $(CARGO) install cargo-nextest --locked; }
