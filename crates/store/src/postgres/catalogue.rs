@@ -88,9 +88,9 @@ const UNPARK: Statement = Statement {
 };
 /// Makes what waits for a later time due now.
 const HURRY: Statement = Statement {
-    sql: "UPDATE hookcast.unfinished SET due_at = $2 WHERE (time, position) IN (
-              SELECT time, position FROM hookcast.unfinished
-              WHERE subscription = $1 AND holder IS NULL AND due_at > $2 LIMIT $3)
+    sql: "UPDATE hookcast.unfinished SET due_at = $2 WHERE ctid = ANY(ARRAY(
+              SELECT ctid FROM hookcast.unfinished
+              WHERE subscription = $1 AND holder IS NULL AND due_at > $2 LIMIT $3))
           RETURNING 1",
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
@@ -104,8 +104,8 @@ const DELETE: Statement = Statement {
 };
 const CANCEL: Statement = Statement {
     sql: "WITH gone AS (
-              DELETE FROM hookcast.unfinished WHERE (time, position) IN (
-                  SELECT time, position FROM hookcast.unfinished WHERE subscription = $1 AND holder IS NULL LIMIT $2)
+              DELETE FROM hookcast.unfinished WHERE ctid = ANY(ARRAY(
+                  SELECT ctid FROM hookcast.unfinished WHERE subscription = $1 AND holder IS NULL LIMIT $2))
               RETURNING time, position, subscription, event, attempts, log)
           INSERT INTO hookcast.finished (time, position, subscription, event, state, attempts, log)
           SELECT time, position, subscription, event, 5, attempts, log FROM gone RETURNING 1",

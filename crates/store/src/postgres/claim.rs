@@ -59,21 +59,24 @@ const IS_ALIVE: Statement = Statement {
 };
 
 /// Takes what is due from lanes whose locks are held. `SKIP LOCKED` waits for nobody who holds a single delivery.
+///
+/// Rows that were found are changed by their place in the table (`ctid`), here and elsewhere: where the planner takes the table
+/// for empty, as after a quiet hour, it thinks nothing of walking over all of it for each row that is named by its key.
 const TAKE_DUE: Statement = Statement {
     sql: "WITH found AS (
-              SELECT w.ord, u.time, u.position, u.subscription, u.attempts, u.due_at, e.id, e.type, e.md5, e.payload,
+              SELECT w.ord, u.row, u.time, u.position, u.subscription, u.attempts, u.due_at, e.id, e.type, e.md5, e.payload,
                   sum(octet_length(e.payload)) OVER (ORDER BY w.ord, u.due_at, u.time, u.position)
                       - octet_length(e.payload) AS bytes_before
               FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
               JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
               CROSS JOIN LATERAL (
-                  SELECT * FROM hookcast.unfinished u
+                  SELECT u.ctid AS row, * FROM hookcast.unfinished u
                   WHERE u.subscription = w.subscription AND u.holder IS NULL AND u.due_at <= $3
                   ORDER BY u.due_at, u.time, u.position LIMIT w.quota FOR UPDATE SKIP LOCKED) u
               JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
-              WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.time = f.time AND u.position = f.position
+              WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.ctid = f.row
               RETURNING f.*)
           SELECT position, subscription, attempts, true, id, type, time, md5, payload
           FROM taken ORDER BY ord, due_at, time, position",
@@ -89,14 +92,14 @@ const TAKE_PASS: Statement = Statement {
               FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
               JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
               CROSS JOIN LATERAL (
-                  (SELECT u.time, u.position, u.subscription, u.event, u.attempts, u.log, true AS was_waiting,
+                  (SELECT u.ctid AS row, u.time, u.position, u.subscription, u.event, u.attempts, u.log, true AS was_waiting,
                        e.id, e.type, e.md5, e.payload
                    FROM hookcast.unfinished u JOIN hookcast.events e ON e.time = u.time AND e.id = u.event
                    WHERE (u.subscription, u.time, u.position) > (w.subscription, $6, $7) AND u.subscription <= w.subscription
                        AND u.holder IS NULL AND ($3::int8 IS NULL OR u.due_at <= $3) AND ($8::text IS NULL OR e.type = $8)
                    ORDER BY u.subscription, u.time, u.position LIMIT w.quota)
                   UNION ALL
-                  (SELECT f.time, f.position, f.subscription, f.event, f.attempts, f.log, false,
+                  (SELECT NULL::tid, f.time, f.position, f.subscription, f.event, f.attempts, f.log, false,
                        e.id, e.type, e.md5, e.payload
                    FROM hookcast.finished f JOIN hookcast.events e ON e.time = f.time AND e.id = f.event
                    WHERE $9 AND (f.subscription, f.state, f.time, f.position) > (w.subscription, 3, $6, $7)
@@ -106,7 +109,7 @@ const TAKE_PASS: Statement = Statement {
           fitting AS (SELECT * FROM chosen WHERE bytes_before < $5 OR bytes_before = 0),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM fitting c
-              WHERE c.was_waiting AND u.time = c.time AND u.position = c.position),
+              WHERE c.was_waiting AND u.ctid = c.row),
           revived AS (
               DELETE FROM hookcast.finished f USING fitting c
               WHERE NOT c.was_waiting AND f.time = c.time AND f.position = c.position),

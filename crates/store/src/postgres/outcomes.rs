@@ -35,7 +35,9 @@ const END: Statement = Statement {
               DELETE FROM hookcast.unfinished u
               USING unnest($1::int8[], $2::int8[], $3::int2[], $4::int4[], $5::text[])
                   AS o (time, position, state, attempts, line)
-              WHERE u.time = o.time AND u.position = o.position AND u.holder IS NOT DISTINCT FROM $6
+              CROSS JOIN LATERAL (
+                  SELECT ctid AS row FROM hookcast.unfinished WHERE time = o.time AND position = o.position OFFSET 0) f
+              WHERE u.ctid = f.row AND u.holder IS NOT DISTINCT FROM $6
               RETURNING u.time, u.position, u.subscription, u.event, o.state, o.attempts, u.log || o.line AS log),
           well AS (
               UPDATE hookcast.lanes l SET failure_count = 0, failing_since = NULL
@@ -51,9 +53,11 @@ const END: Statement = Statement {
 const WAIT: Statement = Statement {
     sql: "UPDATE hookcast.unfinished u
           SET holder = NULL, due_at = o.due, attempts = o.attempts, log = u.log || o.line
-          FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int4[], $5::text[]) AS o (time, position, due, attempts, line),
+          FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int4[], $5::text[]) AS o (time, position, due, attempts, line)
+          CROSS JOIN LATERAL (
+              SELECT ctid AS row FROM hookcast.unfinished WHERE time = o.time AND position = o.position OFFSET 0) f,
               hookcast.subscriptions s
-          WHERE u.time = o.time AND u.position = o.position AND u.holder IS NOT DISTINCT FROM $6
+          WHERE u.ctid = f.row AND u.holder IS NOT DISTINCT FROM $6
               AND s.key = u.subscription AND s.deleted_at IS NULL
           RETURNING u.position, u.subscription, u.due_at",
     types: &[

@@ -44,10 +44,10 @@ const WAITING_LANES: Statement = Statement {
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
 const EXPIRE_WAITING: Statement = Statement {
-    sql: "DELETE FROM hookcast.unfinished WHERE (time, position) IN (
-              SELECT time, position FROM hookcast.unfinished
+    sql: "DELETE FROM hookcast.unfinished WHERE ctid = ANY(ARRAY(
+              SELECT ctid FROM hookcast.unfinished
               WHERE holder IS NULL AND time >= $1 AND time < $2 AND subscription = ANY($4)
-              ORDER BY time, position LIMIT $3)
+              ORDER BY time, position LIMIT $3))
           RETURNING subscription",
     types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8_ARRAY],
 };
