@@ -52,6 +52,34 @@ async fn a_standby_that_was_waited_for_takes_over_and_nothing_is_lost() {
     receiver.next().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_a_crash_has_undone_strands_no_delivery() {
+    let database = Database::start(Kind::Postgres);
+    // What is not synced at its commit is lost for sure.
+    database.configure("wal_writer_delay = 10s");
+    database.stop();
+    database.start_again();
+    let home = Home::on(&database.url)
+        .set("HOOKCAST_DELIVERY_TIMEOUT", "500ms")
+        .set("HOOKCAST_DELIVERY_CONNECT_TIMEOUT", "500ms")
+        .set("HOOKCAST_DELIVERY_LEASE", "1s")
+        .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h");
+    let node = home.serve();
+    let mut receiver = Receiver::start().await;
+    node.http.account("ada").await.subscribe("x", &receiver.url).await;
+    receiver.next_replies([500]);
+    let id = trigger(&node, 1).await.expect(202)["id"].as_str().unwrap().to_owned();
+    receiver.next().await;
+    node.http.event_in_state(&id, "waiting").await;
+
+    database.kill();
+    database.start_again();
+    readiness(&node, 200).await;
+    // It is held again by a process that has done with it, and so would wait for ever. It comes long before its retry is due.
+    assert_eq!(receiver.next().await.id(), id);
+    node.http.event_in_state(&id, "delivered").await;
+}
+
 async fn trigger(node: &Server, n: u64) -> Answer {
     node.http.try_trigger(&json!({"event": "x", "payload": {"n": n}})).await
 }

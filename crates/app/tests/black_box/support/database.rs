@@ -86,6 +86,13 @@ impl Database {
         client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     }
 
+    /// Adds lines to its settings, which it follows from its next start on.
+    pub fn configure(&self, lines: &str) {
+        use std::io::Write as _;
+        let file = self.folder.path().join("server/data/postgresql.conf");
+        writeln!(fs::OpenOptions::new().append(true).open(file).unwrap(), "{lines}").unwrap();
+    }
+
     /// Stops it as an operator would.
     pub fn stop(&self) {
         self.run("stop");

@@ -7,5 +7,6 @@ mod outages;
 mod plans;
 mod pooler;
 mod purging;
+mod races;
 mod server;
 mod tls;
