@@ -88,6 +88,25 @@ pub struct Receipt {
     pub subscriptions: u64,
 }
 
+impl Receipt {
+    /// The answer to an event that goes to so many subscriptions.
+    pub(crate) fn of(event: &Event, subscriptions: usize) -> Self {
+        Self {
+            id: event.id,
+            event: event.event_type.to_string(),
+            time: event.time.to_string(),
+            md5: event.md5.to_string(),
+            duplicate: false,
+            subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The answer to an event whose content came before, with this one.
+    pub(crate) fn duplicate(self, first: EventId, time: Timestamp) -> Self {
+        Self { id: first, time: time.to_string(), duplicate: true, subscriptions: 0, ..self }
+    }
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug)]
 pub struct Accepted {

@@ -10,10 +10,12 @@
 //! To add one: a folder beside `sqlite/`, an arm in [`connect`], a line where the conformance suite is run.
 
 pub mod catalogue;
+mod code;
 #[cfg(test)]
 mod conformance;
 pub mod engine;
 mod error;
+mod fullness;
 pub mod history;
 mod location;
 mod page;

@@ -32,9 +32,11 @@ impl Scene {
         Self { home, server, receiver, ada, subscription }
     }
 
-    /// The same after the server has been stopped and started.
-    fn restarted(self) -> Self {
-        assert!(self.server.stop().success());
+    /// The same after the server has been stopped and started. What it is sending ends before it does, so that the receiver must
+    /// be able to answer meanwhile.
+    async fn restarted(self) -> Self {
+        let old = self.server;
+        assert!(tokio::task::spawn_blocking(move || old.stop()).await.unwrap().success());
         let server = self.home.serve();
         let ada = Account { http: server.http.clone(), ..self.ada };
         Self { server, ada, ..self }
@@ -121,7 +123,7 @@ async fn duplicates_are_found_within_a_batch_and_across_restarts() {
     }
     scene.expect_sent(&[&receipts[0], &receipts[1], &receipts[3]]).await;
 
-    let again = scene.restarted().server.http.trigger("e", json!(2)).await;
+    let again = scene.restarted().await.server.http.trigger("e", json!(2)).await;
     assert_eq!((&again["duplicate"], &again["id"]), (&json!(true), &receipts[1]["id"]));
 }
 
@@ -186,7 +188,7 @@ async fn an_idempotency_key_gives_the_first_answer_again() {
             let again = trigger_under(&scene.server.http, key, body).await;
             assert_eq!(again.expect(202), receipts);
             assert_eq!(again.header("idempotency-replayed"), "true");
-            scene = scene.restarted();
+            scene = scene.restarted().await;
         }
         sent.extend(receipts.as_array().cloned().unwrap_or_else(|| vec![receipts]));
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use hookcast_core::{
     clock::Timestamp,
-    event::Event,
     id::{DeliveryId, SubscriptionId},
 };
 use tokio_postgres::types::{ToSql, Type};
@@ -132,15 +131,10 @@ impl<'b> Intake<'b> {
                 self.firsts.get(&new.event.md5.to_bytes()).filter(|(id, _)| new.deduplicate && *id != new.event.id);
             if let Some((id, time)) = first {
                 accepted.held.push(Vec::new());
-                accepted.receipts.push(Receipt {
-                    id: *id,
-                    time: time.to_string(),
-                    duplicate: true,
-                    ..receipt(&new.event, 0)
-                });
+                accepted.receipts.push(Receipt::of(&new.event, 0).duplicate(*id, *time));
             } else {
                 accepted.held.push(self.add_event(batch, new)?);
-                accepted.receipts.push(receipt(&new.event, new.recipients.len()));
+                accepted.receipts.push(Receipt::of(&new.event, new.recipients.len()));
             }
         }
         self.remember(batch, &accepted.receipts, request.now)?;
@@ -242,15 +236,4 @@ fn last<T: Default>(columns: &mut Vec<T>, rows: impl Fn(&T) -> usize) -> &mut T 
     }
     let index = columns.len() - 1;
     &mut columns[index]
-}
-
-fn receipt(event: &Event, subscriptions: usize) -> Receipt {
-    Receipt {
-        id: event.id,
-        event: event.event_type.to_string(),
-        time: event.time.to_string(),
-        md5: event.md5.to_string(),
-        duplicate: false,
-        subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
-    }
 }

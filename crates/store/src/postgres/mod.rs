@@ -33,10 +33,7 @@ mod tests;
 mod transfer;
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -58,6 +55,7 @@ use crate::{
     Limits, Settings,
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Outcome, Role},
     error::{AcceptError, StoreError},
+    fullness::Fullness,
 };
 
 /// A name that no other handle has.
@@ -74,8 +72,7 @@ pub(crate) struct PostgresStore {
     may_listen: bool,
     /// Ended by being dropped.
     background: Mutex<JoinSet<()>>,
-    /// Whether the last events were refused for want of room.
-    is_full: AtomicBool,
+    fullness: Fullness,
 }
 
 /// What all parts of the store work with.
@@ -117,7 +114,7 @@ impl PostgresStore {
             name,
             may_listen: settings.prepared_statements,
             background: Mutex::new(background),
-            is_full: AtomicBool::new(false),
+            fullness: Fullness::default(),
         })
     }
 }
@@ -144,13 +141,7 @@ impl Engine for PostgresStore {
 
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
         let result = self.acceptor.accept(batch, now).await;
-        let is_full = matches!(result, Err(AcceptError::Store(StoreError::Full(_))));
-        if (is_full || result.is_ok()) && self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
-            match &result {
-                Err(error) => tracing::error!(%error, "events are refused until there is room"),
-                Ok(_) => tracing::info!("there is room again, and events are accepted"),
-            }
-        }
+        self.fullness.note(&result);
         result
     }
 

@@ -9,7 +9,6 @@ use hookcast_core::{
     account::Account,
     canonical::ContentMd5,
     clock::Timestamp,
-    delivery::DeliveryState,
     event::{Event, EventType},
     id::{AccountId, EventId, SubscriptionId},
     signing::SigningSecret,
@@ -23,37 +22,11 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::pool::{Pool, Statement};
+pub(super) use crate::code::{integer, natural, state_code, state_of};
 use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
 
 /// The number under which tables name a subscription.
 pub(super) type SubscriptionKey = i64;
-
-/// How the state of what has ended is kept; what has not is in another table.
-pub(super) const fn state_code(state: DeliveryState) -> i16 {
-    match state {
-        DeliveryState::Waiting => 0,
-        DeliveryState::Sending => 1,
-        DeliveryState::Delivered => 2,
-        DeliveryState::Failed => 3,
-        DeliveryState::Expired => 4,
-        DeliveryState::Cancelled => 5,
-    }
-}
-
-pub(super) fn state_of(code: i16) -> Result<DeliveryState, StoreError> {
-    let all = DeliveryState::ALL;
-    all.into_iter()
-        .find(|state| state_code(*state) == code)
-        .ok_or_else(|| StoreError::Corrupt(format!("a delivery has the unknown state {code}")))
-}
-
-pub(super) fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn natural(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
 
 pub(super) fn length<T>(items: &[T]) -> i64 {
     i64::try_from(items.len()).unwrap_or(i64::MAX)

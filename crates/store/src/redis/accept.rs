@@ -1,10 +1,7 @@
 //! Accepting a batch: what `scripts/accept.lua` is given, and what it answers.
 
-use std::sync::atomic::Ordering;
-
 use hookcast_core::{
     clock::Timestamp,
-    event::Event,
     id::{DeliveryId, EventId},
     policy::Deduplicate,
 };
@@ -65,22 +62,6 @@ impl RedisStore {
         }
         Ok(call)
     }
-
-    /// Tells once that the store is full, and once that it has room again, and not for every event.
-    pub(super) fn note_room(&self, result: &Result<Accepted, AcceptError>) {
-        let is_full = match result {
-            Ok(_) => false,
-            Err(AcceptError::Store(StoreError::Full(_))) => true,
-            Err(_) => return,
-        };
-        if self.is_full.swap(is_full, Ordering::Relaxed) == is_full {
-            return;
-        }
-        match result {
-            Err(error) => tracing::error!(%error, "events are refused until there is room"),
-            Ok(_) => tracing::info!("there is room again, and events are accepted"),
-        }
-    }
 }
 
 fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), StoreError> {
@@ -93,7 +74,7 @@ fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), 
         }
     }
     let receipt = if with_receipt {
-        let receipt = receipt(event, new.recipients.len());
+        let receipt = Receipt::of(event, new.recipients.len());
         serde_json::to_vec(&receipt).map_err(|error| StoreError::Corrupt(error.to_string()))?
     } else {
         Vec::new()
@@ -110,26 +91,10 @@ fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), 
     Ok(())
 }
 
-fn receipt(event: &Event, subscriptions: usize) -> Receipt {
-    Receipt {
-        id: event.id,
-        event: event.event_type.to_string(),
-        time: event.time.to_string(),
-        md5: event.md5.to_string(),
-        duplicate: false,
-        subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
-    }
-}
-
-/// The receipt of an event whose content came before.
-fn duplicate(receipt: Receipt, first: EventId, time: Timestamp) -> Receipt {
-    Receipt { id: first, time: time.to_string(), duplicate: true, subscriptions: 0, ..receipt }
-}
-
 fn accepted(batch: &Batch, mut reply: Reply) -> Result<Accepted, AcceptError> {
     let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
     for new in &batch.events {
-        let receipt = receipt(&new.event, new.recipients.len());
+        let receipt = Receipt::of(&new.event, new.recipients.len());
         let mut became = reply.list()?;
         let first = became.bytes()?;
         if became.is_empty() {
@@ -140,7 +105,7 @@ fn accepted(batch: &Batch, mut reply: Reply) -> Result<Accepted, AcceptError> {
         } else {
             let first = EventId::from_bytes(first.try_into().map_err(|_| malformed())?);
             accepted.held.push(Vec::new());
-            accepted.receipts.push(duplicate(receipt, first, timestamp(&mut became)?));
+            accepted.receipts.push(receipt.duplicate(first, timestamp(&mut became)?));
         }
     }
     Ok(accepted)
@@ -162,7 +127,7 @@ pub(super) fn receipts(mut reply: Reply) -> Result<Vec<Receipt>, StoreError> {
             None => receipt,
             Some(time) => {
                 let first = EventId::from_bytes(first.try_into().map_err(|_| malformed())?);
-                duplicate(receipt, first, Timestamp::from_millis(time))
+                receipt.duplicate(first, Timestamp::from_millis(time))
             }
         });
     }

@@ -54,7 +54,7 @@ impl Engine for RedisStore {
 
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
         let result = self.accept_batch(&batch, now).await;
-        self.note_room(&result);
+        self.fullness.note(&result);
         result
     }
 

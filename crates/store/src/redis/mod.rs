@@ -27,8 +27,6 @@ mod scripts;
 mod tests;
 mod transfer;
 
-use std::sync::atomic::AtomicBool;
-
 use ::redis::Script;
 
 use self::{
@@ -38,7 +36,7 @@ use self::{
     room::Room,
     scripts::{Call, SCHEMA},
 };
-use crate::{Settings, error::StoreError};
+use crate::{Settings, error::StoreError, fullness::Fullness};
 
 /// The first version of Redis whose scripts can say what they need.
 const OLDEST_SERVER: u32 = 7;
@@ -50,8 +48,7 @@ pub(crate) struct RedisStore {
     root: String,
     settings: Settings,
     room: Room,
-    /// Whether the last events were refused for want of room.
-    is_full: AtomicBool,
+    fullness: Fullness,
 }
 
 impl RedisStore {
@@ -61,7 +58,7 @@ impl RedisStore {
         let root = format!("{{{}}}:", location.prefix);
         let link = Link::new(location, settings.ca_file.as_deref(), format!("{root}work"))?;
         let store =
-            Self { link, root, settings: settings.clone(), room: Room::default(), is_full: AtomicBool::new(false) };
+            Self { link, root, settings: settings.clone(), room: Room::default(), fullness: Fullness::default() };
         store.require_version().await?;
         durability::require(&store.link, settings.require_durable).await?;
         store.note_schema().await?;

@@ -4,7 +4,7 @@ use hookcast_core::{
     account::Account,
     canonical::ContentMd5,
     clock::Timestamp,
-    delivery::{Answer, Attempt, AttemptResult, DeliveryState, Failure},
+    delivery::{Answer, Attempt, AttemptResult, Failure},
     event::{Event, EventType},
     id::{AccountId, DeliveryId, EventId, SubscriptionId},
     signing::SigningSecret,
@@ -14,23 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::reply::{Reply, malformed};
-use crate::{catalogue::SubscriptionStatus, error::StoreError, history::DeliveryRecord};
-
-/// How `state` is kept.
-pub(super) const fn state_code(state: DeliveryState) -> i64 {
-    match state {
-        DeliveryState::Waiting => 0,
-        DeliveryState::Sending => 1,
-        DeliveryState::Delivered => 2,
-        DeliveryState::Failed => 3,
-        DeliveryState::Expired => 4,
-        DeliveryState::Cancelled => 5,
-    }
-}
-
-fn state_of(code: i64) -> Result<DeliveryState, StoreError> {
-    DeliveryState::ALL.into_iter().find(|state| state_code(*state) == code).ok_or_else(malformed)
-}
+pub(super) use crate::code::state_code;
+use crate::{catalogue::SubscriptionStatus, code::state_of, error::StoreError, history::DeliveryRecord};
 
 fn event_type(text: &str) -> Result<EventType, StoreError> {
     text.parse().map_err(|_| malformed())
@@ -116,7 +101,7 @@ pub(super) fn record(mut row: Reply) -> Result<(u64, DeliveryRecord), StoreError
         user_id: row.text()?,
         url: row.text()?,
         is_active: row.flag()?,
-        state: state_of(row.int()?)?,
+        state: state_of(i16::try_from(row.int()?).map_err(|_| malformed())?)?,
         due_at: row.optional_int()?.map(Timestamp::from_millis),
         attempts: Vec::new(),
     };

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use hookcast_core::{
     clock::Timestamp,
-    event::Event,
     id::{DeliveryId, EventId},
     policy::Deduplicate,
 };
@@ -57,11 +56,10 @@ pub(super) fn accept(
     for new in &batch.events {
         if let Some((id, time)) = intake.first_of_content(new, now)? {
             accepted.held.push(Vec::new());
-            let (time, receipt) = (time.to_string(), receipt(&new.event, 0));
-            accepted.receipts.push(Receipt { id, time, duplicate: true, ..receipt });
+            accepted.receipts.push(Receipt::of(&new.event, 0).duplicate(id, time));
         } else {
             accepted.held.push(intake.store(new)?);
-            accepted.receipts.push(receipt(&new.event, new.recipients.len()));
+            accepted.receipts.push(Receipt::of(&new.event, new.recipients.len()));
         }
     }
     intake.settle_lanes(limits.max_waiting)?;
@@ -90,17 +88,6 @@ pub(super) fn check_size(connection: &Connection, more: u64, max_size: u64) -> R
 fn approximate_size(batch: &Batch) -> u64 {
     let size = |new: &NewEvent| EVENT_SIZE + new.event.payload.get().len() + DELIVERY_SIZE * new.recipients.len();
     u64::try_from(batch.events.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX)
-}
-
-fn receipt(event: &Event, subscriptions: usize) -> Receipt {
-    Receipt {
-        id: event.id,
-        event: event.event_type.to_string(),
-        time: event.time.to_string(),
-        md5: event.md5.to_string(),
-        duplicate: false,
-        subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
-    }
 }
 
 fn catalogue_version(connection: &Connection) -> Result<u64, StoreError> {

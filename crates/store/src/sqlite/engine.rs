@@ -1,9 +1,6 @@
 //! The engine's methods: each one a job for the writer or a reader.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::DeactivationPolicy};
@@ -49,7 +46,7 @@ impl Engine for SqliteStore {
                 .await
                 .unwrap_or_else(|error| Err(error.into())),
         };
-        self.note_room(&result);
+        self.fullness.note(&result);
         result
     }
 
@@ -94,23 +91,5 @@ impl Engine for SqliteStore {
     ) -> Result<(), StoreError> {
         let max_waiting = self.limits.max_waiting;
         self.write_relaxed(move |transaction| work::release(transaction, holder, &deliveries, now, max_waiting)).await
-    }
-}
-
-impl SqliteStore {
-    /// Tells once that the store is full, and once that it has room again, and not for every event.
-    fn note_room(&self, result: &Result<Accepted, AcceptError>) {
-        let is_full = match result {
-            Ok(_) => false,
-            Err(AcceptError::Store(StoreError::Full(_))) => true,
-            Err(_) => return,
-        };
-        if self.is_full.swap(is_full, Ordering::Relaxed) == is_full {
-            return;
-        }
-        match result {
-            Err(error) => tracing::error!(%error, "events are refused until there is room"),
-            Ok(_) => tracing::info!("there is room again, and events are accepted"),
-        }
     }
 }

@@ -22,10 +22,7 @@ mod transfer;
 mod work;
 mod writer;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::path::{Path, PathBuf};
 
 pub use location::{ServerLock, SqliteLocation};
 use rusqlite::{Connection, Transaction};
@@ -34,7 +31,7 @@ use self::{
     readers::Readers,
     writer::{Durability, Writer},
 };
-use crate::{Limits, error::StoreError};
+use crate::{Limits, error::StoreError, fullness::Fullness};
 
 /// The embedded store.
 pub(crate) struct SqliteStore {
@@ -42,8 +39,7 @@ pub(crate) struct SqliteStore {
     readers: Readers,
     limits: Limits,
     path: PathBuf,
-    /// Whether the last events were refused for want of room.
-    is_full: AtomicBool,
+    fullness: Fullness,
 }
 
 impl SqliteStore {
@@ -60,7 +56,7 @@ impl SqliteStore {
             .await
             .map_err(|error| StoreError::Unavailable(error.to_string()))??
         };
-        Ok(Self { writer, readers, limits, path, is_full: AtomicBool::new(false) })
+        Ok(Self { writer, readers, limits, path, fullness: Fullness::default() })
     }
 
     /// Writes so that what it answers is on disk.

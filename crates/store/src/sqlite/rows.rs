@@ -6,7 +6,6 @@ use hookcast_core::{
     account::Account,
     canonical::ContentMd5,
     clock::Timestamp,
-    delivery::DeliveryState,
     event::{Event, EventType},
     id::{AccountId, EventId, SubscriptionId},
     signing::SigningSecret,
@@ -15,37 +14,11 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::value::RawValue;
 
+pub(super) use crate::code::{integer, natural, state_code, state_of};
 use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
 
 /// The number under which tables name a subscription.
 pub(super) type SubscriptionKey = i64;
-
-/// How `state` is kept.
-pub(super) const fn state_code(state: DeliveryState) -> i64 {
-    match state {
-        DeliveryState::Waiting => 0,
-        DeliveryState::Sending => 1,
-        DeliveryState::Delivered => 2,
-        DeliveryState::Failed => 3,
-        DeliveryState::Expired => 4,
-        DeliveryState::Cancelled => 5,
-    }
-}
-
-pub(super) fn state_of(code: i64) -> Result<DeliveryState, StoreError> {
-    let all = DeliveryState::ALL;
-    all.into_iter()
-        .find(|state| state_code(*state) == code)
-        .ok_or_else(|| StoreError::Corrupt(format!("a delivery has the unknown state {code}")))
-}
-
-pub(super) fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn natural(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
 
 pub(super) fn small(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(if value < 0 { 0 } else { u32::MAX })

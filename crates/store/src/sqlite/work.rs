@@ -211,7 +211,7 @@ fn claim_lane(
         }
         let delivery = read_claimed(row, subscription)?;
         *bytes += delivery.event.payload.get().len();
-        from_waiting += i64::from(row.get::<_, i64>(1)? == state_code(DeliveryState::Waiting));
+        from_waiting += i64::from(row.get::<_, i16>(1)? == state_code(DeliveryState::Waiting));
         found.push(row.get::<_, i64>(0)?);
         claimed.push(delivery);
     }

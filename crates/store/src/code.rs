@@ -1,0 +1,33 @@
+//! Values as every store keeps them.
+
+use hookcast_core::delivery::DeliveryState;
+
+use crate::error::StoreError;
+
+/// How a delivery's state is kept.
+pub(crate) const fn state_code(state: DeliveryState) -> i16 {
+    match state {
+        DeliveryState::Waiting => 0,
+        DeliveryState::Sending => 1,
+        DeliveryState::Delivered => 2,
+        DeliveryState::Failed => 3,
+        DeliveryState::Expired => 4,
+        DeliveryState::Cancelled => 5,
+    }
+}
+
+pub(crate) fn state_of(code: i16) -> Result<DeliveryState, StoreError> {
+    let all = DeliveryState::ALL;
+    all.into_iter()
+        .find(|state| state_code(*state) == code)
+        .ok_or_else(|| StoreError::Corrupt(format!("a delivery has the unknown state {code}")))
+}
+
+/// A number as databases keep it, which know no unsigned ones.
+pub(crate) fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn natural(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
