@@ -41,6 +41,8 @@ CREATE TABLE hookcast.lanes (
     failing_since bigint
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX lanes_due ON hookcast.lanes (next_due) WHERE next_due IS NOT NULL AND NOT parked;
+-- Whom a success concerns.
+CREATE INDEX lanes_failing ON hookcast.lanes (subscription) WHERE failure_count > 0;
 
 -- The deliveries of an event have consecutive positions.
 CREATE TABLE hookcast.events (
