@@ -44,10 +44,7 @@ async fn a_standby_that_was_waited_for_takes_over_and_nothing_is_lost() {
     standby.promote().await;
     readiness(&node, 200).await;
     ada.set_active(&subscription.id, true).await;
-    let mut arrived: Vec<_> = receiver.take(promised.len()).await.iter().map(|received| received.id()).collect();
-    arrived.sort();
-    promised.sort();
-    assert_eq!(arrived, promised);
+    expect_all(&mut receiver, promised).await;
     trigger(&node, 50).await.expect(202);
     receiver.next().await;
 }
@@ -82,6 +79,14 @@ async fn an_outcome_that_a_crash_has_undone_strands_no_delivery() {
 
 async fn trigger(node: &Server, n: u64) -> Answer {
     node.http.try_trigger(&json!({"event": "x", "payload": {"n": n}})).await
+}
+
+/// Makes sure that these events arrive next, each of them once, in whatever order.
+async fn expect_all(receiver: &mut Receiver, mut promised: Vec<String>) {
+    let mut arrived: Vec<_> = receiver.take(promised.len()).await.iter().map(|received| received.id()).collect();
+    arrived.sort();
+    promised.sort();
+    assert_eq!(arrived, promised);
 }
 
 /// Waits until the node is as ready as that.
@@ -185,10 +190,7 @@ async fn a_killed_database_loses_nothing_that_was_accepted(kind: Kind) {
         readiness(&node, 200).await;
     }
     ada.set_active(&subscription.id, true).await;
-    let mut arrived: Vec<_> = receiver.take(promised.len()).await.iter().map(|received| received.id()).collect();
-    arrived.sort();
-    promised.sort();
-    assert_eq!(arrived, promised);
+    expect_all(&mut receiver, promised).await;
 }
 
 async fn a_node_waits_for_no_database_at_its_start(kind: Kind) {
