@@ -161,24 +161,29 @@ pub enum Next {
     Failed,
 }
 
+/// What a delivery's attempts are judged by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// When it is tried again.
+    pub schedule: RetrySchedule,
+    /// Which answers count as a success.
+    pub success: SuccessRule,
+    /// Whether it has failed when the schedule is used up. Otherwise the last delay goes on for ever.
+    pub gives_up: bool,
+}
+
 /// Decides what follows from an attempt that ended `now`.
 ///
 /// A `Retry-After` on 429 and 503 lengthens the schedule's pause, up to [`RETRY_AFTER_MAX`], and never shortens it: a
 /// callback that always answers `Retry-After: 1` must not burn through days of schedule in seconds. `chance` is a uniform
 /// random number of `0.0..1.0` for the jitter.
 #[must_use]
-pub fn judge(
-    attempt: &Attempt,
-    schedule: &RetrySchedule,
-    success: SuccessRule,
-    now: Timestamp,
-    chance: f64,
-) -> Verdict {
+pub fn judge(attempt: &Attempt, rules: &Rules, now: Timestamp, chance: f64) -> Verdict {
     let answer = match &attempt.result {
         AttemptResult::Answered(answer) => Some(answer),
         AttemptResult::Unanswered { .. } => None,
     };
-    if answer.is_some_and(|answer| success.accepts(answer.status)) {
+    if answer.is_some_and(|answer| rules.success.accepts(answer.status)) {
         return Verdict { next: Next::Delivered, gone: false };
     }
     let asked = answer
@@ -186,7 +191,11 @@ pub fn judge(
         .and_then(|answer| answer.retry_after)
         .unwrap_or_default()
         .min(RETRY_AFTER_MAX);
-    let next = match schedule.delay_after(attempt.number, chance) {
+    let delay = match rules.gives_up {
+        true => rules.schedule.delay_after(attempt.number, chance),
+        false => Some(rules.schedule.delay_for_ever(attempt.number, chance)),
+    };
+    let next = match delay {
         Some(delay) => Next::RetryAt(now.plus(delay.max(asked))),
         None => Next::Failed,
     };
@@ -199,10 +208,14 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
-    fn judged(number: u32, result: AttemptResult) -> Verdict {
+    fn rules(gives_up: bool) -> Rules {
         let schedule = RetrySchedule { delays: vec![Duration::from_secs(5), Duration::from_secs(60)], jitter: 0.0 };
+        Rules { schedule, success: SuccessRule::Exactly200, gives_up }
+    }
+
+    fn judged(number: u32, result: AttemptResult) -> Verdict {
         let attempt = Attempt { number, time: NOW, latency_ms: 3, result };
-        judge(&attempt, &schedule, SuccessRule::Exactly200, NOW, 0.5)
+        judge(&attempt, &rules(true), NOW, 0.5)
     }
 
     fn answered(status: u16, retry_after: Option<u64>) -> AttemptResult {
@@ -228,6 +241,16 @@ mod tests {
         assert_eq!(judged(1, timeout()), retry_in(5));
         assert_eq!(judged(2, timeout()), retry_in(60));
         assert_eq!(judged(3, timeout()).next, Next::Failed);
+    }
+
+    #[test]
+    fn one_that_others_wait_for_is_never_given_up() {
+        let attempt = |number| Attempt { number, time: NOW, latency_ms: 3, result: answered(500, None) };
+        for number in [2, 3, 1_000, u32::MAX] {
+            assert_eq!(judge(&attempt(number), &rules(false), NOW, 0.5), retry_in(60), "{number}");
+        }
+        let none = Rules { schedule: RetrySchedule { delays: vec![], jitter: 0.0 }, ..rules(false) };
+        assert_eq!(judge(&attempt(7), &none, NOW, 0.5), retry_in(60));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::{canonical::ContentMd5, clock::Timestamp, id::EventId};
 /// The most characters that an event type may have.
 pub const EVENT_TYPE_MAX: usize = 256;
 
+/// The most bytes that an event's key may have.
+pub const EVENT_KEY_MAX: usize = 256;
+
 /// What kind of event it is, such as `relation_added`: 1 to 256 characters of letters, digits and `_ - . : /`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(Arc<str>);
@@ -70,6 +73,8 @@ pub struct Event {
     pub time: Timestamp,
     /// The md5 of its canonical content.
     pub md5: ContentMd5,
+    /// Events with the same key reach subscriptions that want it so one after the other.
+    pub key: Option<String>,
     /// Any JSON value.
     pub payload: Box<RawValue>,
 }
@@ -133,6 +138,7 @@ mod tests {
             md5: ContentMd5::of(event_type.as_str(), payload.get()).unwrap(),
             event_type,
             time: Timestamp::from_millis(1_769_860_800_000),
+            key: None,
             payload,
         };
         let body = Envelope::new("a \"creator\"", "hook\\cast", "line\nbreak").wrap(&event);

@@ -97,6 +97,12 @@ id!(
     "dlv_"
 );
 
+id!(
+    /// A notice's id.
+    NoticeId,
+    "ntc_"
+);
+
 macro_rules! random_id {
     ($($name:ident),*) => {$(
         impl $name {
@@ -109,7 +115,7 @@ macro_rules! random_id {
         }
     )*};
 }
-random_id!(AccountId, SubscriptionId, EventId);
+random_id!(AccountId, SubscriptionId, EventId, NoticeId);
 
 impl EventId {
     /// The time that it was made with, which is the event's.

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// When a failed delivery is tried again: one delay for each further attempt.
 ///
 /// A schedule of *n* delays means at most *n* + 1 attempts.
@@ -25,6 +27,14 @@ impl RetrySchedule {
         self.delays.get(index).map(|delay| delay.mul_f64(factor.max(0.0)))
     }
 
+    /// The delay before the attempt that follows, however many there were: the last one goes on for ever, and without any it is a
+    /// minute.
+    #[must_use]
+    pub fn delay_for_ever(&self, failed_attempts: u32, chance: f64) -> Duration {
+        let last = u32::try_from(self.delays.len()).unwrap_or(u32::MAX);
+        self.delay_after(failed_attempts.min(last), chance).unwrap_or(Duration::from_secs(60))
+    }
+
     /// The longest time from the first attempt to the last, without the time that the attempts themselves take.
     #[must_use]
     pub fn longest(&self) -> Duration {
@@ -41,13 +51,45 @@ pub struct DeactivationPolicy {
     pub after: Duration,
 }
 
+/// When a failing subscription's deliveries stop and only probes go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Failures in a row that open the breaker. Zero: it never opens.
+    pub failures: u32,
+    /// The pause before the first probe; each one that fails doubles it.
+    pub first_pause: Duration,
+    /// The longest pause between probes.
+    pub longest_pause: Duration,
+}
+
+impl BreakerPolicy {
+    /// How long to wait for the next probe after so many failures in a row; `None` while the breaker stays closed.
+    #[must_use]
+    pub fn pause(&self, failures: u32) -> Option<Duration> {
+        let probes = failures.checked_sub(self.failures).filter(|_| self.failures > 0)?;
+        let doubled = self.first_pause.saturating_mul(2_u32.saturating_pow(probes));
+        Some(doubled.min(self.longest_pause))
+    }
+}
+
+/// What a subscription's failures lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthPolicy {
+    /// When it becomes inactive.
+    pub deactivation: DeactivationPolicy,
+    /// When its deliveries stop for a while.
+    pub breaker: BreakerPolicy,
+}
+
 /// Which answers count as a success.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SuccessRule {
     /// Only `200`.
     #[default]
+    #[serde(rename = "200")]
     Exactly200,
     /// Any status from 200 to 299.
+    #[serde(rename = "2xx")]
     Any2xx,
 }
 
@@ -109,6 +151,17 @@ mod tests {
             proptest::prop_assert!(delay >= base * (1.0 - jitter) - 1e-6);
             proptest::prop_assert!(delay <= base * (1.0 + jitter) + 1e-6);
         }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let seconds = Duration::from_secs;
+        let breaker = BreakerPolicy { failures: 3, first_pause: seconds(5), longest_pause: seconds(60) };
+        let pauses: Vec<_> = (2..=8).map(|failures| breaker.pause(failures)).collect();
+        assert_eq!(pauses[0], None);
+        assert_eq!(pauses[1..], [5, 10, 20, 40, 60, 60].map(|s| Some(seconds(s))));
+        assert_eq!(breaker.pause(u32::MAX), Some(seconds(60)));
+        assert_eq!(BreakerPolicy { failures: 0, ..breaker }.pause(100), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use hookcast_core::{
     account::Account,
     clock::Timestamp,
     id::{AccountId, SubscriptionId},
-    signing::SigningSecret,
+    options::Ordering,
     subscription::Subscription,
     token::TokenHash,
 };
@@ -26,6 +26,8 @@ pub struct Recipient {
     pub subscription: SubscriptionId,
     /// Whether it is sent now, or waits until the subscription is active again.
     pub is_active: bool,
+    /// Which of its deliveries wait for each other.
+    pub ordering: Ordering,
 }
 
 /// What has changed since a version of the catalogue.
@@ -53,10 +55,21 @@ pub struct SubscriptionStatus {
 /// What became of a wish to subscribe.
 #[derive(Clone, Debug)]
 pub struct Subscribed {
-    /// The subscription: the new one, or the one that the account had for this event and URL.
+    /// The subscription: the new one, or the one that the account had for these events and this URL.
     pub status: SubscriptionStatus,
     /// Whether it is new.
     pub created: bool,
+}
+
+/// What became of a wish to change a subscription.
+#[derive(Clone, Debug)]
+pub enum Replaced {
+    /// It is as wished.
+    Done(Box<SubscriptionStatus>),
+    /// It has changed since it was read: read it and decide again.
+    Outdated,
+    /// The account has another subscription for these events and this URL.
+    Taken,
 }
 
 /// Accounts, tokens, subscriptions. What it has answered is on disk.
@@ -86,7 +99,7 @@ pub trait Catalogue: Send + Sync {
     /// [`StoreError::NotFound`] when there is no such account.
     async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError>;
 
-    /// Makes a subscription, or finds the account's own with the same event and URL and changes nothing.
+    /// Makes a subscription, or finds the account's own with the same events and URL and changes nothing.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the account is gone.
@@ -120,16 +133,11 @@ pub trait Catalogue: Send + Sync {
         now: Timestamp,
     ) -> Result<SubscriptionStatus, StoreError>;
 
-    /// Replaces a subscription's signing secret.
+    /// Changes a subscription's `events`, `url`, `options` and `secrets` to those given, if its `version` is still the given one.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when the account has no such subscription.
-    async fn rotate_secret(
-        &self,
-        account: AccountId,
-        id: SubscriptionId,
-        secret: SigningSecret,
-    ) -> Result<SubscriptionStatus, StoreError>;
+    /// [`StoreError::NotFound`] when its account has no such subscription.
+    async fn replace(&self, subscription: Subscription) -> Result<Replaced, StoreError>;
 
     /// Deletes a subscription. What waits for it is cancelled; what it got stays in the history of its events.
     ///

@@ -1,6 +1,6 @@
 //! Values as every store keeps them.
 
-use hookcast_core::delivery::DeliveryState;
+use hookcast_core::{delivery::DeliveryState, options::Options, pattern::EventPatterns};
 
 use crate::error::StoreError;
 
@@ -30,4 +30,19 @@ pub(crate) fn integer(value: u64) -> i64 {
 
 pub(crate) fn natural(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+/// Reads the patterns of a subscription's event types.
+pub(crate) fn patterns(text: &str) -> Result<EventPatterns, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt("the event types of a subscription are malformed".into()))
+}
+
+/// Reads a subscription's options.
+pub(crate) fn options(text: &str) -> Result<Options, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("the options of a subscription: {error}")))
+}
+
+/// How a subscription's options are kept.
+pub(crate) fn options_text(options: &Options) -> Result<String, StoreError> {
+    serde_json::to_string(options).map_err(|error| StoreError::Corrupt(error.to_string()))
 }

@@ -8,7 +8,7 @@ use hookcast_core::{
     delivery::{Attempt, Verdict},
     event::{Event, EventType},
     id::{DeliveryId, EventId, SubscriptionId},
-    policy::{DeactivationPolicy, Deduplicate},
+    policy::{Deduplicate, HealthPolicy},
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +17,16 @@ use crate::{
     error::{AcceptError, StoreError},
 };
 
+/// After a probe was claimed nothing more is claimed of its subscription for so long, unless its outcome comes.
+pub const PROBE_WAIT: Duration = Duration::from_secs(120);
+
 /// One run of one process. What it holds is its own until its lease ends; a process that starts again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation(pub u64);
+
+/// One process over all of its incarnations, by a random number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Node(pub u64);
 
 /// What a process is, as far as taking over its deliveries is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +63,17 @@ pub struct NewEvent {
     pub deduplicate: bool,
     /// Every subscription to its type, the inactive ones too.
     pub recipients: Arc<[Recipient]>,
-    /// Indexes of the recipients whose deliveries the holder sends at once, ascending. The rest are due and free.
+    /// Indexes of the recipients whose deliveries the holder sends at once, ascending; never of one whose deliveries wait for
+    /// each other. The rest are due and free, or wait for those before them.
     pub reserved: Vec<u32>,
+}
+
+impl NewEvent {
+    /// The group of the delivery to this recipient; see [`Ordering::group`](hookcast_core::options::Ordering::group).
+    #[must_use]
+    pub fn group(&self, recipient: &Recipient) -> Option<i64> {
+        recipient.ordering.group(self.event.key.as_deref())
+    }
 }
 
 /// An idempotency key.
@@ -163,6 +179,16 @@ pub enum Which {
     Pass(Pass),
 }
 
+impl Which {
+    /// Whether an open breaker lets only a probe through.
+    pub(crate) fn asks_the_breaker(&self) -> bool {
+        match self {
+            Self::DueBy(_) => true,
+            Self::Pass(pass) => pass.due_by.is_some() && !pass.failed,
+        }
+    }
+}
+
 /// What a pass goes over.
 #[derive(Clone, Debug)]
 pub struct Pass {
@@ -187,6 +213,8 @@ pub struct Claimed {
     pub subscription: SubscriptionId,
     /// How many attempts it has had.
     pub attempts: u32,
+    /// Of those of one group and subscription the next one goes out when this one is done for good, and not before.
+    pub group: Option<i64>,
     /// What it brings.
     pub event: Arc<Event>,
 }
@@ -198,6 +226,8 @@ pub struct Outcome {
     pub delivery: DeliveryId,
     /// Whom it went to.
     pub subscription: SubscriptionId,
+    /// Its group, as it was claimed with.
+    pub group: Option<i64>,
     /// The attempt.
     pub attempt: Attempt,
     /// What follows from it.
@@ -211,23 +241,45 @@ pub struct Finished {
     pub ignored: usize,
     /// Subscriptions that have become inactive.
     pub deactivated: Vec<SubscriptionId>,
+    /// Subscriptions whose breaker has opened.
+    pub opened: Vec<SubscriptionId>,
+    /// Subscriptions whose breaker has closed.
+    pub closed: Vec<SubscriptionId>,
 }
 
 /// Accepts events, hands out deliveries, takes their outcomes.
+///
+/// **Order.** Deliveries of one group and one subscription are sent in the order of acceptance, which is that of the commits. Of
+/// those that have not ended the first one is the group's *head*. Only a head is due; the others have no due time of their own, and
+/// become due when they become heads. A claim takes a head together with as many that follow it as are wanted, all of which one
+/// process then holds; so does nobody else hold any of the group. Whatever ends a head, or gives it back, leaves the group like
+/// this. One that has failed and is sent again has left its group.
+///
+/// **Breaker.** While a subscription's [`Health::probe_at`](hookcast_core::subscription::Health::probe_at) is set nothing of it is
+/// due before that time, and then a claim takes one delivery, without followers, and nobody another one within [`PROBE_WAIT`], or
+/// until its outcome is there or it is given back. Passes over all that waits, or over what has failed, do not ask the breaker.
+/// Changes of `probe_at` from or to `None` count as changes of the catalogue.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Registers a process and gives it a lease of this length.
+    /// Registers a process and gives it a lease of this length. `node` is `None` for one that sends nothing by itself.
     ///
     /// # Errors
     /// The store failed.
-    async fn join(&self, role: Role, lease: Duration, now: Timestamp) -> Result<Incarnation, StoreError>;
+    async fn join(
+        &self,
+        role: Role,
+        node: Option<Node>,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Incarnation, StoreError>;
 
-    /// Lengthens a lease to this length from now on.
+    /// Lengthens a lease to this length from now on. Answers how many nodes send, which is by how many a subscription's limit is
+    /// divided: those that have a lease that has not run out, each once.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the lease has run out and somebody has ended it: others may hold its deliveries. One that has
     /// run out and that nobody has ended is renewed.
-    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError>;
+    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<u32, StoreError>;
 
     /// Ends a lease; what its process held is due again.
     ///
@@ -263,7 +315,7 @@ pub trait Engine: Send + Sync {
     /// [`StoreError::NotFound`] when the claimer's lease has run out.
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Records outcomes: attempts, states and the subscriptions' health, for those deliveries that `holder` still holds. It does
+    /// Records outcomes: attempts, states, the subscriptions' health and the [notices](crate::notices) of its changes, for those deliveries that `holder` still holds. It does
     /// until they are given back or rescued, even where its lease has run out meanwhile.
     ///
     /// # Errors
@@ -272,7 +324,7 @@ pub trait Engine: Send + Sync {
         &self,
         holder: Incarnation,
         outcomes: Arc<[Outcome]>,
-        policy: DeactivationPolicy,
+        policy: HealthPolicy,
         now: Timestamp,
     ) -> Result<Finished, StoreError>;
 

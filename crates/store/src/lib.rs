@@ -1,4 +1,4 @@
-//! Where things are kept: four traits by role, which one backend implements, and [`connect`], which picks it by URL.
+//! Where things are kept: five traits by role, which one backend implements, and [`connect`], which picks it by URL.
 //!
 //! Every method is a verb of the domain and atomic by itself; no transaction leaks out. What a store promises beyond its
 //! methods' own words:
@@ -18,11 +18,13 @@ mod error;
 mod fullness;
 pub mod history;
 mod location;
+pub mod notices;
 mod page;
 mod postgres;
 mod redis;
 mod sqlite;
 pub mod transfer;
+mod transition;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,14 +33,15 @@ pub use engine::Engine;
 pub use error::{AcceptError, StoreError};
 pub use history::History;
 pub use location::{Location, StoreKind};
+pub use notices::Notices;
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use sqlite::{ServerLock, SqliteLocation};
 pub use transfer::Transfer;
 
 /// One backend in all of its roles.
-pub trait Store: Engine + Catalogue + History + Transfer {}
+pub trait Store: Engine + Catalogue + History + Notices + Transfer {}
 
-impl<T: Engine + Catalogue + History + Transfer> Store for T {}
+impl<T: Engine + Catalogue + History + Notices + Transfer> Store for T {}
 
 /// The bounds within which a store keeps what it is given.
 #[derive(Clone, Copy, Debug)]

@@ -117,8 +117,8 @@ pub struct EventItem {
     pub deliveries: u64,
 }
 
-/// A delivery. One that a process holds leaves its store as one that waits and was due at its event's time, or where its
-/// subscription is deleted as a cancelled one: no process lives any more that could end it.
+/// A delivery. One that a process holds leaves its store as one that waits and was due at its event's time, or waits for those
+/// before it, or where its subscription is deleted as a cancelled one: no process lives any more that could end it.
 #[derive(Clone, Debug)]
 pub struct DeliveryItem {
     /// Its id, which stays: it carries the delivery's position and its event's time.
@@ -129,10 +129,21 @@ pub struct DeliveryItem {
     pub subscription: SubscriptionId,
     /// What has become of it; never [`DeliveryState::Sending`].
     pub state: DeliveryState,
-    /// When it is tried next, while it waits.
+    /// When it is tried next, while it waits for no other.
     pub due_at: Option<Timestamp>,
+    /// Its place among those that go one after the other, if it waits and is one of them.
+    pub place: Option<PlaceInOrder>,
     /// Every attempt so far, the first one first. The pauses that answers asked for are not kept.
     pub attempts: Vec<Attempt>,
+}
+
+/// A delivery's place among those that go one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaceInOrder {
+    /// Its group.
+    pub group: i64,
+    /// Those of one group and subscription go in the order of their sequence.
+    pub sequence: u64,
 }
 
 /// The first event of a content.

@@ -10,7 +10,7 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
-    lanes,
+    lanes::{self, More},
     rows::{Keys, SubscriptionKey, integer, receipts, receipts_text},
     work::is_alive,
 };
@@ -133,8 +133,8 @@ struct Intake<'t> {
     keys: Keys,
     next_event: i64,
     next_position: u64,
-    /// For each lane how many more deliveries wait, and when the first of them is due (ms).
-    waiting: BTreeMap<SubscriptionKey, (u64, i64)>,
+    /// For each lane what more waits.
+    waiting: BTreeMap<SubscriptionKey, More>,
     /// Contents met in this batch. What the table says of them was read or written already.
     seen: HashMap<[u8; 16], (EventId, Timestamp)>,
 }
@@ -199,7 +199,7 @@ impl<'t> Intake<'t> {
         let event = &new.event;
         let key = self.next_event;
         self.next_event += 1;
-        self.connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?.execute((
+        self.connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute((
             key,
             event.id.to_bytes(),
             event.event_type.as_str(),
@@ -208,12 +208,14 @@ impl<'t> Intake<'t> {
             integer(self.next_position),
             i64::try_from(new.recipients.len()).unwrap_or(i64::MAX),
             event.payload.get(),
+            &event.key,
         ))?;
 
         let mut held = Vec::with_capacity(new.reserved.len());
         let mut reserved = new.reserved.iter().copied().peekable();
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO deliveries (position, event, subscription, state, due_at, holder) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO deliveries (position, event, subscription, state, due_at, holder, order_group, sequence)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
         for (index, recipient) in (0_u32..).zip(new.recipients.iter()) {
             let Some(lane) = self.keys.of(self.connection, recipient.subscription)? else {
@@ -223,22 +225,35 @@ impl<'t> Intake<'t> {
             self.next_position += 1;
             if reserved.next_if_eq(&index).is_some() {
                 let holder = integer(self.batch.holder.0);
-                insert.execute((integer(position), key, lane, 1, None::<i64>, Some(holder)))?;
+                insert.execute((
+                    integer(position),
+                    key,
+                    lane,
+                    1,
+                    None::<i64>,
+                    Some(holder),
+                    None::<i64>,
+                    None::<i64>,
+                ))?;
                 held.push(DeliveryId::from_position(event.time, position));
             } else {
-                let due = event.time.as_millis();
-                insert.execute((integer(position), key, lane, 0, Some(due), None::<i64>))?;
-                let (count, first_due) = self.waiting.entry(lane).or_insert((0, due));
-                *count += 1;
-                *first_due = due.min(*first_due);
+                let position = integer(position);
+                let group = new.group(recipient);
+                let waits_for_others = match group {
+                    Some(group) => lanes::has_earlier(self.connection, lane, group, position)?,
+                    None => false,
+                };
+                let due = (!waits_for_others).then(|| event.time.as_millis());
+                insert.execute((position, key, lane, 0, due, None::<i64>, group, group.map(|_| position)))?;
+                self.waiting.entry(lane).or_default().add(due);
             }
         }
         Ok(held)
     }
 
     fn settle_lanes(self, max_waiting: u64) -> Result<(), StoreError> {
-        for (lane, (count, due)) in self.waiting {
-            lanes::add_waiting(self.connection, lane, count, due, max_waiting)?;
+        for (lane, more) in self.waiting {
+            lanes::add_waiting(self.connection, lane, more, max_waiting)?;
         }
         Ok(())
     }

@@ -5,18 +5,20 @@ use hookcast_core::{
     account::Account,
     clock::Timestamp,
     id::{AccountId, SubscriptionId},
-    signing::SigningSecret,
     subscription::Subscription,
     token::TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
-    SqliteStore,
-    rows::{self, STATUS_COLUMNS, STATUS_TABLES, SubscriptionKey, integer, natural, subscription_status},
+    SqliteStore, lanes,
+    rows::{
+        self, STATUS_COLUMNS, STATUS_TABLES, STATUS_WIDTH, SubscriptionKey, integer, natural, options_text,
+        subscription_status,
+    },
 };
 use crate::{
-    catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
+    catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
     error::StoreError,
     page::{Cursor, Page, PageRequest},
 };
@@ -99,7 +101,7 @@ impl Catalogue for SqliteStore {
             let mut found = statement.query((cursor, limit, account.to_bytes()))?;
             let mut statuses = Vec::new();
             while let Some(row) = found.next()? {
-                statuses.push((natural(row.get(12)?), subscription_status(row)?));
+                statuses.push((natural(row.get(STATUS_WIDTH)?), subscription_status(row)?));
             }
             Ok(Page::from_rows(statuses, page.limit))
         })
@@ -125,22 +127,8 @@ impl Catalogue for SqliteStore {
         .await
     }
 
-    async fn rotate_secret(
-        &self,
-        account: AccountId,
-        id: SubscriptionId,
-        secret: SigningSecret,
-    ) -> Result<SubscriptionStatus, StoreError> {
-        self.write(move |transaction| {
-            let key = key_of(transaction, account, id)?;
-            transaction.prepare_cached("UPDATE subscriptions SET secret = ?, version = ? WHERE key = ?")?.execute((
-                secret.expose_bytes(),
-                next_version(transaction)?,
-                key,
-            ))?;
-            status(transaction, key)
-        })
-        .await
+    async fn replace(&self, subscription: Subscription) -> Result<Replaced, StoreError> {
+        self.write(move |transaction| replace(transaction, &subscription)).await
     }
 
     async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
@@ -157,6 +145,7 @@ impl Catalogue for SqliteStore {
             transaction
                 .prepare_cached("UPDATE lanes SET waiting = 0, next_due = NULL, parked = 1 WHERE subscription = ?")?
                 .execute([key])?;
+            transaction.prepare_cached("DELETE FROM notices WHERE subscription = ?")?.execute([key])?;
             Ok(())
         })
         .await
@@ -173,7 +162,7 @@ impl Catalogue for SqliteStore {
             let mut found = statement.query([integer(version.0)])?;
             while let Some(row) = found.next()? {
                 let subscription = subscription_status(row)?.subscription;
-                if row.get(12)? {
+                if row.get(STATUS_WIDTH)? {
                     changes.deleted.push(subscription.id);
                 } else {
                     changes.changed.push(subscription);
@@ -198,22 +187,23 @@ fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscr
         .prepare_cached(
             "SELECT key FROM subscriptions WHERE account = ? AND event = ? AND url = ? AND deleted_at IS NULL",
         )?
-        .query_row((account, new.event.as_str(), &new.url), |row| row.get(0))
+        .query_row((account, new.events.to_string(), &new.url), |row| row.get(0))
         .optional()?;
     if let Some(key) = existing {
         return Ok(Subscribed { status: status(transaction, key)?, created: false });
     }
     transaction
         .prepare_cached(
-            "INSERT INTO subscriptions (id, account, event, url, secret, is_active, created_at, version)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO subscriptions (id, account, event, url, options, secret, is_active, created_at, version)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             new.id.to_bytes(),
             account,
-            new.event.as_str(),
+            new.events.to_string(),
             &new.url,
-            new.secret.expose_bytes(),
+            options_text(&new.options)?,
+            new.secrets.as_bytes(),
             new.is_active,
             new.created_at.as_millis(),
             next_version(transaction)?,
@@ -225,23 +215,53 @@ fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscr
     Ok(Subscribed { status: status(transaction, key)?, created: true })
 }
 
+fn replace(transaction: &Transaction<'_>, new: &Subscription) -> Result<Replaced, StoreError> {
+    let key = key_of(transaction, new.account, new.id)?;
+    let events = new.events.to_string();
+    let is_taken = transaction
+        .prepare_cached(
+            "SELECT 1 FROM subscriptions s JOIN accounts a ON a.key = s.account
+             WHERE a.id = ? AND s.event = ? AND s.url = ? AND s.deleted_at IS NULL AND s.key <> ?",
+        )?
+        .exists((new.account.to_bytes(), &events, &new.url, key))?;
+    let version: i64 = transaction
+        .prepare_cached("SELECT version FROM subscriptions WHERE key = ?")?
+        .query_row([key], |row| row.get(0))?;
+    if natural(version) != new.version {
+        return Ok(Replaced::Outdated);
+    }
+    if is_taken {
+        return Ok(Replaced::Taken);
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE subscriptions SET event = ?, url = ?, options = ?, secret = ?, version = ? WHERE key = ?",
+        )?
+        .execute((
+            events,
+            &new.url,
+            options_text(&new.options)?,
+            new.secrets.as_bytes(),
+            next_version(transaction)?,
+            key,
+        ))?;
+    Ok(Replaced::Done(Box::new(status(transaction, key)?)))
+}
+
 fn activate(transaction: &Transaction<'_>, key: SubscriptionKey, now: Timestamp) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "UPDATE subscriptions SET is_active = 1, failure_count = 0, failing_since = NULL, version = ? WHERE key = ?",
+            "UPDATE subscriptions SET is_active = 1, failure_count = 0, failing_since = NULL, failed_at = NULL,
+                 recovered_at = NULL, version = ? WHERE key = ?",
         )?
         .execute((next_version(transaction)?, key))?;
     transaction
         .prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE subscription = ?1 AND state = 0 AND due_at > ?2")?
         .execute((key, now.as_millis()))?;
     transaction
-        .prepare_cached(
-            "UPDATE lanes SET parked = 0,
-                 next_due = (SELECT MIN(due_at) FROM deliveries WHERE subscription = ?1 AND state = 0)
-             WHERE subscription = ?1",
-        )?
+        .prepare_cached("UPDATE lanes SET parked = 0, probe_at = NULL WHERE subscription = ?")?
         .execute([key])?;
-    Ok(())
+    lanes::refresh(transaction, key)
 }
 
 /// Makes a subscription inactive; what waits for it stays as it is.
@@ -250,6 +270,14 @@ pub(super) fn deactivate(transaction: &Transaction<'_>, key: SubscriptionKey) ->
         .prepare_cached("UPDATE subscriptions SET is_active = 0, version = ? WHERE key = ?")?
         .execute((next_version(transaction)?, key))?;
     transaction.prepare_cached("UPDATE lanes SET parked = 1 WHERE subscription = ?")?.execute([key])?;
+    Ok(())
+}
+
+/// Lets other processes see a subscription's change.
+pub(super) fn touch(transaction: &Transaction<'_>, key: SubscriptionKey) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("UPDATE subscriptions SET version = ? WHERE key = ?")?
+        .execute((next_version(transaction)?, key))?;
     Ok(())
 }
 

@@ -3,23 +3,29 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::DeactivationPolicy};
+use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::HealthPolicy};
 
 use super::{SqliteStore, accept, outcomes::Outcomes, work};
 use crate::{
-    engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Outcome, Role},
+    engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
 };
 
 #[async_trait]
 impl Engine for SqliteStore {
-    async fn join(&self, role: Role, lease: Duration, now: Timestamp) -> Result<Incarnation, StoreError> {
+    async fn join(
+        &self,
+        role: Role,
+        node: Option<Node>,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Incarnation, StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write(move |transaction| work::join(transaction, role, now.plus(lease), now, max_waiting)).await
+        self.write(move |transaction| work::join(transaction, role, node, now.plus(lease), now, max_waiting)).await
     }
 
-    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
-        self.write_relaxed(move |transaction| work::renew(transaction, holder, now.plus(lease))).await
+    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<u32, StoreError> {
+        self.write_relaxed(move |transaction| work::renew(transaction, holder, now.plus(lease), now)).await
     }
 
     async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError> {
@@ -67,7 +73,7 @@ impl Engine for SqliteStore {
         &self,
         holder: Incarnation,
         outcomes: Arc<[Outcome]>,
-        policy: DeactivationPolicy,
+        policy: HealthPolicy,
         now: Timestamp,
     ) -> Result<Finished, StoreError> {
         let max_waiting = self.limits.max_waiting;

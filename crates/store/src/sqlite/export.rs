@@ -11,14 +11,15 @@ use rusqlite::{Connection, Row, types::Value};
 
 use super::{
     history::attempts,
-    rows::{self, STATUS_COLUMNS, STATUS_TABLES, natural, state_of, subscription_status},
+    lanes,
+    rows::{self, STATUS_COLUMNS, STATUS_TABLES, STATUS_WIDTH, natural, state_of, subscription_status},
 };
 use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, Portion, Section,
-        SubscriptionItem,
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, PlaceInOrder, Portion,
+        Section, SubscriptionItem,
     },
 };
 
@@ -58,9 +59,11 @@ fn reading(section: Section) -> (String, &'static str, Reading) {
             let columns = format!("{STATUS_COLUMNS}, s.deleted_at, s.key FROM {STATUS_TABLES}");
             return (columns, "s.key", subscription);
         }
-        Section::Events => ("key, id, type, time, md5, payload, first_delivery, deliveries FROM events", "key", event),
+        Section::Events => {
+            ("key, id, type, time, md5, payload, order_key, first_delivery, deliveries FROM events", "key", event)
+        }
         Section::Deliveries => (
-            "d.position, e.time, e.id, s.id, d.state, d.due_at, s.deleted_at IS NOT NULL
+            "d.position, e.time, e.id, s.id, d.state, d.due_at, s.deleted_at IS NOT NULL, s.key, d.order_group, d.sequence
              FROM deliveries d JOIN events e ON e.key = d.event JOIN subscriptions s ON s.key = d.subscription",
             "d.position",
             delivery,
@@ -91,7 +94,7 @@ fn place_of(section: Section, row: &Row<'_>) -> Result<Place, StoreError> {
     Ok(Place(match section {
         Section::IdempotencyKeys => row.get(0)?,
         Section::Fingerprints => ContentMd5::from_bytes(row.get(0)?).to_string(),
-        Section::Subscriptions => row.get::<_, i64>(13)?.to_string(),
+        Section::Subscriptions => row.get::<_, i64>(STATUS_WIDTH + 1)?.to_string(),
         _ => row.get::<_, i64>(0)?.to_string(),
     }))
 }
@@ -102,14 +105,14 @@ fn account(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
 
 fn subscription(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
     let SubscriptionStatus { subscription, expired, .. } = subscription_status(row)?;
-    Ok(Item::Subscription(SubscriptionItem { subscription, deleted_at: time(row, 12)?, expired }))
+    Ok(Item::Subscription(SubscriptionItem { subscription, deleted_at: rows::time(row, STATUS_WIDTH)?, expired }))
 }
 
 fn event(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
     Ok(Item::Event(EventItem {
         event: rows::event(row, 1)?,
-        first_delivery: natural(row.get(6)?),
-        deliveries: natural(row.get(7)?),
+        first_delivery: natural(row.get(7)?),
+        deliveries: natural(row.get(8)?),
     }))
 }
 
@@ -118,8 +121,13 @@ fn delivery(connection: &Connection, row: &Row<'_>) -> Result<Item, StoreError> 
     let event_time = Timestamp::from_millis(row.get(1)?);
     let (state, due_at) = match (state_of(row.get(4)?)?, row.get(6)?) {
         (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+        (DeliveryState::Sending, false) if waits_for_others(connection, row)? => (DeliveryState::Waiting, None),
         (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(event_time)),
-        (state, _) => (state, time(row, 5)?),
+        (state, _) => (state, rows::time(row, 5)?),
+    };
+    let place = match (state, row.get(8)?) {
+        (DeliveryState::Waiting, Some(group)) => Some(PlaceInOrder { group, sequence: natural(row.get(9)?) }),
+        _ => None,
     };
     Ok(Item::Delivery(DeliveryItem {
         id: DeliveryId::from_position(event_time, natural(position)),
@@ -127,8 +135,14 @@ fn delivery(connection: &Connection, row: &Row<'_>) -> Result<Item, StoreError> 
         subscription: SubscriptionId::from_bytes(row.get(3)?),
         state,
         due_at,
+        place,
         attempts: attempts(connection, position)?,
     }))
+}
+
+fn waits_for_others(connection: &Connection, row: &Row<'_>) -> Result<bool, StoreError> {
+    let Some(group) = row.get(8)? else { return Ok(false) };
+    lanes::has_earlier(connection, row.get(7)?, group, row.get(9)?)
 }
 
 fn fingerprint(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
@@ -136,7 +150,7 @@ fn fingerprint(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
         md5: ContentMd5::from_bytes(row.get(0)?),
         event: EventId::from_bytes(row.get(1)?),
         first_at: Timestamp::from_millis(row.get(2)?),
-        expires_at: time(row, 3)?,
+        expires_at: rows::time(row, 3)?,
     }))
 }
 
@@ -147,8 +161,4 @@ fn idempotency_key(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
         receipts: rows::receipts(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?,
         expires_at: Timestamp::from_millis(row.get(3)?),
     }))
-}
-
-fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }

@@ -1,5 +1,7 @@
 //! Events, deliveries and attempts as people read them, and their end.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
@@ -70,12 +72,13 @@ impl History for SqliteStore {
 }
 
 fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<EventRecord, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, type, time, md5, payload, first_delivery, deliveries FROM events WHERE id = ?")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, type, time, md5, payload, order_key, first_delivery, deliveries FROM events WHERE id = ?",
+    )?;
     let mut found = statement.query([id.to_bytes()])?;
     let row = found.next()?.ok_or(StoreError::NotFound)?;
     let event = rows::event(row, 0)?;
-    let (first, total): (i64, i64) = (row.get(5)?, row.get(6)?);
+    let (first, total): (i64, i64) = (row.get(6)?, row.get(7)?);
     let after = page.cursor.map_or(first - 1, Cursor::key);
     let deliveries = records(
         connection,
@@ -185,20 +188,22 @@ fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Re
 
 /// Takes what still waits among these deliveries out of the lanes, counted as expired.
 fn expire(transaction: &Transaction<'_>, first: i64, end: i64) -> Result<u64, StoreError> {
-    let waiting: Vec<(SubscriptionKey, i64)> = transaction
+    let waiting: Vec<(SubscriptionKey, Option<i64>)> = transaction
         .prepare_cached(
-            "SELECT subscription, COUNT(*) FROM deliveries WHERE position >= ? AND position < ? AND state = 0
-             GROUP BY subscription",
+            "UPDATE deliveries SET state = 4, due_at = NULL WHERE position >= ? AND position < ? AND state = 0
+             RETURNING subscription, order_group",
         )?
         .query_map((first, end), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    transaction
-        .prepare_cached(
-            "UPDATE deliveries SET state = 4, due_at = NULL WHERE position >= ? AND position < ? AND state = 0",
-        )?
-        .execute((first, end))?;
+    let mut counts = BTreeMap::<SubscriptionKey, i64>::new();
+    for (lane, group) in waiting {
+        *counts.entry(lane).or_default() += 1;
+        if let Some(group) = group {
+            lanes::promote_head(transaction, lane, group)?;
+        }
+    }
     let mut expired = 0;
-    for (lane, count) in waiting {
+    for (lane, count) in counts {
         transaction
             .prepare_cached("UPDATE lanes SET expired = expired + ?2 WHERE subscription = ?1")?
             .execute((lane, count))?;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hookcast_core::{account::Account, delivery::DeliveryState, id::EventId, token::TokenHash};
+use hookcast_core::{account::Account, clock::Timestamp, delivery::DeliveryState, id::EventId, token::TokenHash};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
     catalogue::next_version,
-    lanes,
+    lanes::{self, More},
     outcomes::insert_attempt,
-    rows::{Keys, SubscriptionKey, integer, receipts_text, state_code},
+    rows::{Keys, SubscriptionKey, integer, options_text, receipts_text, state_code},
 };
 use crate::{
     error::StoreError,
@@ -22,8 +22,8 @@ pub(super) struct Import<'t> {
     keys: Keys,
     /// The event that the last delivery belonged to, and its key: an event's deliveries follow each other.
     event: Option<(EventId, i64)>,
-    /// For each lane how many more deliveries wait, and when the first of them is due (ms).
-    waiting: BTreeMap<SubscriptionKey, (u64, i64)>,
+    /// For each lane what more waits.
+    waiting: BTreeMap<SubscriptionKey, More>,
 }
 
 impl<'t> Import<'t> {
@@ -45,8 +45,8 @@ impl<'t> Import<'t> {
 
     /// Notes in the lanes what waits. However much that is, none of it expires: the copy must be like its source.
     pub(super) fn settle_lanes(self) -> Result<(), StoreError> {
-        for (lane, (count, due)) in self.waiting {
-            lanes::add_waiting(self.transaction, lane, count, due, u64::MAX)?;
+        for (lane, more) in self.waiting {
+            lanes::add_waiting(self.transaction, lane, more, u64::MAX)?;
         }
         Ok(())
     }
@@ -80,26 +80,34 @@ impl<'t> Import<'t> {
             .ok_or_else(|| missing(&subscription.account))?;
         self.transaction
             .prepare_cached(
-                "INSERT INTO subscriptions (id, account, event, url, secret, is_active, failure_count, failing_since,
-                     created_at, deleted_at, version)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO subscriptions (id, account, event, url, options, secret, is_active, failure_count,
+                     failing_since, failed_at, recovered_at, created_at, deleted_at, version)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 subscription.id.to_bytes(),
                 account,
-                subscription.event.as_str(),
+                subscription.events.to_string(),
                 &subscription.url,
-                subscription.secret.expose_bytes(),
+                options_text(&subscription.options)?,
+                subscription.secrets.as_bytes(),
                 subscription.is_active,
                 subscription.health.failure_count,
-                subscription.health.failing_since.map(|time| time.as_millis()),
+                subscription.health.failing_since.map(Timestamp::as_millis),
+                subscription.health.failed_at.map(Timestamp::as_millis),
+                subscription.health.recovered_at.map(Timestamp::as_millis),
                 subscription.created_at.as_millis(),
                 deleted_at.map(|time| time.as_millis()),
                 next_version(self.transaction)?,
             ))?;
         self.transaction
-            .prepare_cached("INSERT INTO lanes (subscription, parked, expired) VALUES (?, ?, ?)")?
-            .execute((self.transaction.last_insert_rowid(), !subscription.is_active, integer(*expired)))?;
+            .prepare_cached("INSERT INTO lanes (subscription, parked, expired, probe_at) VALUES (?, ?, ?, ?)")?
+            .execute((
+                self.transaction.last_insert_rowid(),
+                !subscription.is_active,
+                integer(*expired),
+                subscription.health.probe_at.map(Timestamp::as_millis),
+            ))?;
         Ok(())
     }
 
@@ -107,7 +115,8 @@ impl<'t> Import<'t> {
         let EventItem { event, first_delivery, deliveries } = item;
         self.transaction
             .prepare_cached(
-                "INSERT INTO events (id, type, time, md5, first_delivery, deliveries, payload) VALUES (?, ?, ?, ?, ?, ?, ?)
+                "INSERT INTO events (id, type, time, md5, first_delivery, deliveries, payload, order_key)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute((
@@ -118,6 +127,7 @@ impl<'t> Import<'t> {
                 integer(*first_delivery),
                 integer(*deliveries),
                 event.payload.get(),
+                &event.key,
             ))?;
         Ok(())
     }
@@ -130,7 +140,8 @@ impl<'t> Import<'t> {
         let inserted = self
             .transaction
             .prepare_cached(
-                "INSERT INTO deliveries (position, event, subscription, state, attempts, due_at) VALUES (?, ?, ?, ?, ?, ?)
+                "INSERT INTO deliveries (position, event, subscription, state, attempts, due_at, order_group, sequence)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (position) DO NOTHING",
             )?
             .execute((
@@ -140,6 +151,8 @@ impl<'t> Import<'t> {
                 state_code(item.state),
                 item.attempts.last().map_or(0, |attempt| attempt.number),
                 due,
+                item.place.map(|place| place.group),
+                item.place.map(|place| integer(place.sequence)),
             ))?;
         if inserted == 0 {
             return Ok(());
@@ -147,10 +160,8 @@ impl<'t> Import<'t> {
         for attempt in &item.attempts {
             insert_attempt(self.transaction, position, attempt)?;
         }
-        if let (DeliveryState::Waiting, Some(due)) = (item.state, due) {
-            let (count, first_due) = self.waiting.entry(lane).or_insert((0, due));
-            *count += 1;
-            *first_due = due.min(*first_due);
+        if item.state == DeliveryState::Waiting {
+            self.waiting.entry(lane).or_default().add(due);
         }
         Ok(())
     }

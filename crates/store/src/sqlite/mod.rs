@@ -14,6 +14,7 @@ mod history;
 mod import;
 mod lanes;
 mod location;
+mod notices;
 mod outcomes;
 mod readers;
 mod rows;

@@ -5,26 +5,28 @@ use std::collections::BTreeSet;
 use hookcast_core::{
     clock::Timestamp,
     delivery::{Attempt, AttemptResult, DeliveryState, Next},
-    policy::DeactivationPolicy,
+    policy::HealthPolicy,
     subscription::Health,
 };
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    catalogue::deactivate,
-    lanes,
-    rows::{Keys, SubscriptionKey, integer, state_code},
+    catalogue::{deactivate, touch},
+    lanes::{self, More},
+    notices,
+    rows::{self, Keys, SubscriptionKey, integer, state_code},
 };
 use crate::{
     engine::{Finished, Incarnation, Outcome},
     error::StoreError,
+    transition::{Transition, notice_id},
 };
 
 /// Outcomes on their way into the tables.
 pub(super) struct Outcomes<'t> {
     transaction: &'t Transaction<'t>,
     holder: Incarnation,
-    policy: DeactivationPolicy,
+    policy: HealthPolicy,
     now: Timestamp,
     max_waiting: u64,
     keys: Keys,
@@ -36,7 +38,7 @@ impl<'t> Outcomes<'t> {
     pub(super) fn new(
         transaction: &'t Transaction<'t>,
         holder: Incarnation,
-        policy: DeactivationPolicy,
+        policy: HealthPolicy,
         now: Timestamp,
         max_waiting: u64,
     ) -> Self {
@@ -50,9 +52,7 @@ impl<'t> Outcomes<'t> {
             match self.keys.of(self.transaction, outcome.subscription)? {
                 Some(lane) if self.settle(outcome, lane)? => {
                     insert_attempt(self.transaction, integer(outcome.delivery.position()), &outcome.attempt)?;
-                    if !self.update_health(outcome, lane)? {
-                        finished.deactivated.push(outcome.subscription);
-                    }
+                    self.update_health(outcome, lane, &mut finished)?;
                 }
                 _ => finished.ignored += 1,
             }
@@ -82,43 +82,89 @@ impl<'t> Outcomes<'t> {
                 integer(outcome.delivery.position()),
                 integer(self.holder.0),
             ))?;
-        if let (1, Some(due)) = (settled, due) {
-            lanes::add_waiting(self.transaction, lane, 1, due, self.max_waiting)?;
-        }
-        Ok(settled == 1)
-    }
-
-    /// Keeps the subscription's record of failures; answers whether it stays as active as it was.
-    fn update_health(&mut self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {
-        if outcome.verdict.next == Next::Delivered {
-            if self.healthy.insert(lane) {
-                self.transaction
-                    .prepare_cached(
-                        "UPDATE subscriptions SET failure_count = 0, failing_since = NULL
-                         WHERE key = ? AND failure_count > 0",
-                    )?
-                    .execute([lane])?;
-            }
-            return Ok(true);
-        }
-        self.healthy.remove(&lane);
-        let (before, is_active) = self
-            .transaction
-            .prepare_cached("SELECT failure_count, failing_since, is_active FROM subscriptions WHERE key = ?")?
-            .query_row([lane], |row| {
-                let failing_since = row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis);
-                Ok((Health { failure_count: row.get(0)?, failing_since }, row.get::<_, bool>(2)?))
-            })?;
-        // Failures are counted as of their own time: a retry queue that is drained late must not look like a long outage.
-        let health = before.after_failure(outcome.attempt.time);
-        self.transaction
-            .prepare_cached("UPDATE subscriptions SET failure_count = ?, failing_since = ? WHERE key = ?")?
-            .execute((health.failure_count, health.failing_since.map(Timestamp::as_millis), lane))?;
-        if is_active && (outcome.verdict.gone || health.is_beyond(self.policy, self.now)) {
-            deactivate(self.transaction, lane)?;
+        if settled == 0 {
             return Ok(false);
         }
+        if due.is_some() {
+            lanes::add_waiting(self.transaction, lane, More { count: 1, due }, self.max_waiting)?;
+        } else if let Some(group) = outcome.group {
+            lanes::promote_head(self.transaction, lane, group)?;
+            lanes::refresh(self.transaction, lane)?;
+        }
         Ok(true)
+    }
+
+    /// Keeps the subscription's health, and notes what changes with it.
+    fn update_health(
+        &mut self,
+        outcome: &Outcome,
+        lane: SubscriptionKey,
+        finished: &mut Finished,
+    ) -> Result<(), StoreError> {
+        let is_success = outcome.verdict.next == Next::Delivered;
+        if is_success && self.healthy.contains(&lane) {
+            return Ok(());
+        }
+        let (before, is_active) = self
+            .transaction
+            .prepare_cached(
+                "SELECT s.failure_count, s.failing_since, s.failed_at, l.probe_at, s.recovered_at, s.is_active
+                 FROM subscriptions s JOIN lanes l ON l.subscription = s.key WHERE s.key = ?",
+            )?
+            .query_row([lane], |row| {
+                let health = Health {
+                    failure_count: row.get(0)?,
+                    failing_since: rows::time(row, 1)?,
+                    failed_at: rows::time(row, 2)?,
+                    probe_at: rows::time(row, 3)?,
+                    recovered_at: rows::time(row, 4)?,
+                };
+                Ok((health, row.get::<_, bool>(5)?))
+            })?;
+        let transition = Transition::of(outcome, before, is_active, &self.policy, self.now);
+        if is_success {
+            self.healthy.insert(lane);
+        } else {
+            self.healthy.remove(&lane);
+        }
+        if transition.health != before {
+            self.set_health(lane, before, transition.health)?;
+        }
+        match (before.is_open(), transition.health.is_open()) {
+            (false, true) => finished.opened.push(outcome.subscription),
+            (true, false) => finished.closed.push(outcome.subscription),
+            _ => {}
+        }
+        if let Some((kind, reason)) = transition.notice {
+            let id = notice_id(outcome.subscription, kind, self.now);
+            notices::leave(self.transaction, lane, id, kind, reason, transition.health, self.now)?;
+        }
+        if transition.deactivates() {
+            deactivate(self.transaction, lane)?;
+            finished.deactivated.push(outcome.subscription);
+        }
+        Ok(())
+    }
+
+    fn set_health(&self, lane: SubscriptionKey, before: Health, after: Health) -> Result<(), StoreError> {
+        self.transaction
+            .prepare_cached(
+                "UPDATE subscriptions SET failure_count = ?, failing_since = ?, failed_at = ?, recovered_at = ? WHERE key = ?",
+            )?
+            .execute((
+                after.failure_count,
+                after.failing_since.map(Timestamp::as_millis),
+                after.failed_at.map(Timestamp::as_millis),
+                after.recovered_at.map(Timestamp::as_millis),
+                lane,
+            ))?;
+        if before.probe_at != after.probe_at {
+            lanes::set_probe(self.transaction, lane, after.probe_at)?;
+        }
+        if before.is_open() != after.is_open() {
+            touch(self.transaction, lane)?;
+        }
+        Ok(())
     }
 }
 

@@ -8,13 +8,13 @@ use hookcast_core::{
     clock::Timestamp,
     event::{Event, EventType},
     id::{AccountId, EventId, SubscriptionId},
-    signing::SigningSecret,
+    sealing::Sealed,
     subscription::{Health, Subscription},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::value::RawValue;
 
-pub(super) use crate::code::{integer, natural, state_code, state_of};
+pub(super) use crate::code::{integer, natural, options, options_text, patterns, state_code, state_of};
 use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
 
 /// The number under which tables name a subscription.
@@ -59,7 +59,10 @@ pub(super) fn account(row: &Row<'_>, at: usize) -> rusqlite::Result<Account> {
 
 /// What [`subscription_status`] reads. `s` is the subscription, `a` its account, `l` its lane.
 pub(super) const STATUS_COLUMNS: &str = "s.id, a.id, a.user_id, s.event, s.url, s.secret, s.is_active, s.failure_count, \
-     s.failing_since, s.created_at, l.waiting, l.expired";
+     s.failing_since, s.created_at, s.failed_at, l.probe_at, s.recovered_at, s.options, s.version, l.waiting, l.expired";
+
+/// How many columns these are.
+pub(super) const STATUS_WIDTH: usize = 17;
 
 /// The tables of [`STATUS_COLUMNS`].
 pub(super) const STATUS_TABLES: &str =
@@ -70,24 +73,33 @@ pub(super) fn subscription_status(row: &Row<'_>) -> Result<SubscriptionStatus, S
         id: SubscriptionId::from_bytes(row.get(0)?),
         account: AccountId::from_bytes(row.get(1)?),
         user_id: row.get(2)?,
-        event: event_type(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+        events: patterns(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
         url: row.get(4)?,
-        secret: SigningSecret::from_bytes(row.get(5)?),
+        secrets: Sealed::from_bytes(row.get(5)?),
         is_active: row.get(6)?,
         health: Health {
             failure_count: row.get(7)?,
-            failing_since: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
+            failing_since: time(row, 8)?,
+            failed_at: time(row, 10)?,
+            probe_at: time(row, 11)?,
+            recovered_at: time(row, 12)?,
         },
         created_at: Timestamp::from_millis(row.get(9)?),
+        options: options(row.get_ref(13)?.as_str().map_err(rusqlite::Error::from)?)?,
+        version: natural(row.get(14)?),
     };
-    Ok(SubscriptionStatus { subscription, waiting: natural(row.get(10)?), expired: natural(row.get(11)?) })
+    Ok(SubscriptionStatus { subscription, waiting: natural(row.get(15)?), expired: natural(row.get(16)?) })
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
 fn event_type(text: &str) -> Result<EventType, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an event type is malformed".into()))
 }
 
-/// Reads `id, type, time, md5, payload` from column `at` on.
+/// Reads `id, type, time, md5, payload, key` from column `at` on.
 pub(super) fn event(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
     Ok(Event {
         id: EventId::from_bytes(row.get(at)?),
@@ -96,6 +108,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
         md5: ContentMd5::from_bytes(row.get(at + 3)?),
         payload: RawValue::from_string(row.get(at + 4)?)
             .map_err(|_| StoreError::Corrupt("an event's payload is no JSON".into()))?,
+        key: row.get(at + 5)?,
     })
 }
 

@@ -15,8 +15,11 @@ use super::location::make_folder;
 use crate::{Limits, error::StoreError};
 
 /// The migrations in order. The file's `user_version` is the number of the last one that it has.
-const MIGRATIONS: [(u32, &str); 2] =
-    [(1, include_str!("migrations/0001_initial.sql")), (2, include_str!("migrations/0002_copying.sql"))];
+const MIGRATIONS: [(u32, &str); 3] = [
+    (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_copying.sql")),
+    (3, include_str!("migrations/0003_trust.sql")),
+];
 
 /// Says in the file's header that it is Hookcast's: "Hook".
 const APPLICATION_ID: i32 = 0x486f_6f6b;

@@ -10,12 +10,12 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::Value};
 
 use super::{
-    lanes,
+    lanes::{self, More},
     rows::{self, Keys, SubscriptionKey, integer, natural, small, state_code},
 };
 use crate::{
     catalogue::CatalogueVersion,
-    engine::{Claim, Claimed, Due, DueQuery, Incarnation, Pass, Role, Which},
+    engine::{Claim, Claimed, Due, DueQuery, Incarnation, Node, PROBE_WAIT, Pass, Role, Which},
     error::StoreError,
 };
 
@@ -31,6 +31,7 @@ pub(super) fn is_alive(connection: &Connection, holder: Incarnation, now: Timest
 pub(super) fn join(
     transaction: &Transaction<'_>,
     role: Role,
+    node: Option<Node>,
     expires_at: Timestamp,
     now: Timestamp,
     max_waiting: u64,
@@ -42,8 +43,8 @@ pub(super) fn join(
         }
     }
     transaction
-        .prepare_cached("INSERT INTO incarnations (is_server, expires_at) VALUES (?, ?)")?
-        .execute((role != Role::Pass, expires_at.as_millis()))?;
+        .prepare_cached("INSERT INTO incarnations (is_server, expires_at, node) VALUES (?, ?, ?)")?
+        .execute((role != Role::Pass, expires_at.as_millis(), node.map(|node| node.0.cast_signed())))?;
     Ok(Incarnation(natural(transaction.last_insert_rowid())))
 }
 
@@ -51,12 +52,18 @@ pub(super) fn renew(
     transaction: &Transaction<'_>,
     holder: Incarnation,
     expires_at: Timestamp,
-) -> Result<(), StoreError> {
+    now: Timestamp,
+) -> Result<u32, StoreError> {
     // Whoever ends a lease deletes its row. While it is there nobody has taken anything over, however late it is.
     let renewed = transaction
         .prepare_cached("UPDATE incarnations SET expires_at = ? WHERE key = ?")?
         .execute((expires_at.as_millis(), integer(holder.0)))?;
-    if renewed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    if renewed == 0 {
+        return Err(StoreError::NotFound);
+    }
+    Ok(transaction
+        .prepare_cached("SELECT COUNT(DISTINCT node) FROM incarnations WHERE expires_at > ?")?
+        .query_row([now.as_millis()], |row| row.get(0))?)
 }
 
 /// Ends a lease; answers how many deliveries are due again.
@@ -113,28 +120,35 @@ fn is_held(connection: &Connection, delivery: DeliveryId, holder: Incarnation) -
         .exists((integer(delivery.position()), integer(holder.0)))?)
 }
 
-/// Makes a held delivery due at once; that of a deleted subscription is cancelled. Answers whether it is due.
+/// Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription is cancelled.
+/// Answers whether it waits.
 fn give_back(
     transaction: &Transaction<'_>,
     position: i64,
     now: Timestamp,
     max_waiting: u64,
 ) -> Result<bool, StoreError> {
-    let (lane, deleted): (SubscriptionKey, bool) = transaction
+    let (lane, deleted, group): (SubscriptionKey, bool, Option<i64>) = transaction
         .prepare_cached(
-            "SELECT s.key, s.deleted_at IS NOT NULL FROM deliveries d JOIN subscriptions s ON s.key = d.subscription
-             WHERE d.position = ?",
+            "SELECT s.key, s.deleted_at IS NOT NULL, d.order_group
+             FROM deliveries d JOIN subscriptions s ON s.key = d.subscription WHERE d.position = ?",
         )?
-        .query_row([position], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (state, due) =
-        if deleted { (DeliveryState::Cancelled, None) } else { (DeliveryState::Waiting, Some(now.as_millis())) };
+        .query_row([position], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let state = if deleted { DeliveryState::Cancelled } else { DeliveryState::Waiting };
+    let due = (!deleted && group.is_none()).then(|| now.as_millis());
     transaction
         .prepare_cached("UPDATE deliveries SET state = ?, due_at = ?, holder = NULL WHERE position = ?")?
         .execute((state_code(state), due, position))?;
-    if let Some(due) = due {
-        lanes::add_waiting(transaction, lane, 1, due, max_waiting)?;
+    if deleted {
+        return Ok(false);
     }
-    Ok(due.is_some())
+    lanes::hasten_probe(transaction, lane, now)?;
+    lanes::add_waiting(transaction, lane, More { count: 1, due }, max_waiting)?;
+    if let Some(group) = group {
+        lanes::promote_head(transaction, lane, group)?;
+    }
+    lanes::refresh(transaction, lane)?;
+    Ok(true)
 }
 
 pub(super) fn due(connection: &Connection, query: &DueQuery) -> Result<Due, StoreError> {
@@ -172,66 +186,112 @@ pub(super) fn claim(transaction: &Transaction<'_>, claim: &Claim, now: Timestamp
     let mut keys = Keys::default();
     for (subscription, limit) in &claim.wanted {
         let Some(lane) = keys.of(transaction, *subscription)? else { continue };
-        let parked: bool = transaction
-            .prepare_cached("SELECT parked FROM lanes WHERE subscription = ?")?
-            .query_row([lane], |row| row.get(0))?;
-        if parked {
+        let (parked, probe_at): (bool, Option<i64>) = transaction
+            .prepare_cached("SELECT parked, probe_at FROM lanes WHERE subscription = ?")?
+            .query_row([lane], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let is_probe = probe_at.is_some() && claim.which.asks_the_breaker();
+        if parked || is_probe && probe_at > Some(now.as_millis()) {
             continue;
         }
-        let from_waiting = claim_lane(transaction, claim, *subscription, lane, *limit, &mut bytes, &mut claimed)?;
-        lanes::take_waiting(transaction, lane, from_waiting)?;
+        let mut lane = ClaimedLane { key: lane, subscription: *subscription, limit: *limit, from_waiting: 0 };
+        if is_probe {
+            lane.limit = lane.limit.min(1);
+        }
+        let before = claimed.len();
+        lane.claim(transaction, claim, &mut bytes, &mut claimed)?;
+        if is_probe && claimed.len() > before {
+            lanes::set_probe(transaction, lane.key, Some(now.plus(PROBE_WAIT)))?;
+        }
+        lanes::take_waiting(transaction, lane.key, lane.from_waiting)?;
     }
     Ok(claimed)
 }
 
-/// Claims from one lane; answers how many of what it claimed had waited.
-fn claim_lane(
-    transaction: &Transaction<'_>,
-    claim: &Claim,
+/// A lane that is claimed from.
+struct ClaimedLane {
+    key: SubscriptionKey,
     subscription: SubscriptionId,
-    lane: SubscriptionKey,
+    /// How many more may be claimed.
     limit: usize,
-    bytes: &mut usize,
-    claimed: &mut Vec<Claimed>,
-) -> Result<i64, StoreError> {
-    let (sql, parameters) = match &claim.which {
-        Which::DueBy(now) => due_sql(lane, *now, limit),
-        Which::Pass(pass) => pass_sql(lane, pass, limit),
-    };
-    let mut from_waiting = 0;
-    let mut statement = transaction.prepare_cached(&sql)?;
-    let mut update =
-        transaction.prepare_cached("UPDATE deliveries SET state = 1, due_at = NULL, holder = ? WHERE position = ?")?;
-    // The rows are read before any is changed, so that the change cannot move what is being read.
-    let mut found = Vec::new();
-    let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
-    while let Some(row) = rows.next()? {
-        if !claimed.is_empty() && *bytes >= claim.max_bytes {
-            break;
+    /// How many of what was claimed had waited.
+    from_waiting: i64,
+}
+
+impl ClaimedLane {
+    fn claim(
+        &mut self,
+        transaction: &Transaction<'_>,
+        claim: &Claim,
+        bytes: &mut usize,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<(), StoreError> {
+        let (sql, parameters) = match &claim.which {
+            Which::DueBy(now) => due_sql(self.key, *now, self.limit),
+            Which::Pass(pass) => pass_sql(self.key, pass, self.limit),
+        };
+        // The rows are read before any is changed, so that the change cannot move what is being read.
+        let first = claimed.len();
+        let mut found = self.read(transaction, &sql, parameters, claim, bytes, claimed)?;
+        if matches!(claim.which, Which::DueBy(_)) {
+            for index in first..claimed.len() {
+                let Some(group) = claimed[index].group else { continue };
+                let (sql, parameters) = followers_sql(self.key, group, found[index - first], self.limit);
+                found.extend(self.read(transaction, &sql, parameters, claim, bytes, claimed)?);
+            }
         }
-        let delivery = read_claimed(row, subscription)?;
-        *bytes += delivery.event.payload.get().len();
-        from_waiting += i64::from(row.get::<_, i16>(1)? == state_code(DeliveryState::Waiting));
-        found.push(row.get::<_, i64>(0)?);
-        claimed.push(delivery);
+        // What has failed and is sent again has left its group.
+        let mut update = transaction.prepare_cached(
+            "UPDATE deliveries SET state = 1, due_at = NULL, holder = ?, order_group = IIF(state = 3, NULL, order_group)
+             WHERE position = ?",
+        )?;
+        for position in found {
+            update.execute((integer(claim.holder.0), position))?;
+        }
+        Ok(())
     }
-    for position in found {
-        update.execute((integer(claim.holder.0), position))?;
+
+    /// Reads deliveries that are claimed, as many as may be; answers their positions.
+    fn read(
+        &mut self,
+        transaction: &Transaction<'_>,
+        sql: &str,
+        parameters: Vec<Value>,
+        claim: &Claim,
+        bytes: &mut usize,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut found = Vec::new();
+        let mut statement = transaction.prepare_cached(sql)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+        while let Some(row) = rows.next()? {
+            if self.limit == 0 || !claimed.is_empty() && *bytes >= claim.max_bytes {
+                break;
+            }
+            let delivery = read_claimed(row, self.subscription)?;
+            *bytes += delivery.event.payload.get().len();
+            self.limit -= 1;
+            self.from_waiting += i64::from(row.get::<_, i16>(1)? == state_code(DeliveryState::Waiting));
+            found.push(row.get::<_, i64>(0)?);
+            claimed.push(delivery);
+        }
+        Ok(found)
     }
-    Ok(from_waiting)
 }
 
 fn read_claimed(row: &Row<'_>, subscription: SubscriptionId) -> Result<Claimed, StoreError> {
-    let event = rows::event(row, 3)?;
+    let event = rows::event(row, 4)?;
+    let has_failed = row.get::<_, i16>(1)? == state_code(DeliveryState::Failed);
     Ok(Claimed {
         id: DeliveryId::from_position(event.time, natural(row.get(0)?)),
         subscription,
         attempts: small(row.get(2)?),
+        group: if has_failed { None } else { row.get(3)? },
         event: Arc::new(event),
     })
 }
 
-const CLAIMED_COLUMNS: &str = "SELECT d.position, d.state, d.attempts, e.id, e.type, e.time, e.md5, e.payload
+const CLAIMED_COLUMNS: &str =
+    "SELECT d.position, d.state, d.attempts, d.order_group, e.id, e.type, e.time, e.md5, e.payload, e.order_key
      FROM deliveries d JOIN events e ON e.key = d.event WHERE d.subscription = ?";
 
 fn limit_value(limit: usize) -> Value {
@@ -243,10 +303,21 @@ fn due_sql(lane: SubscriptionKey, now: Timestamp, limit: usize) -> (String, Vec<
     (sql, vec![lane.into(), now.as_millis().into(), limit_value(limit)])
 }
 
+/// What follows a head in its group. Of its own accord none of them is due.
+fn followers_sql(lane: SubscriptionKey, group: i64, head: i64, limit: usize) -> (String, Vec<Value>) {
+    let sql = format!(
+        "{CLAIMED_COLUMNS} AND d.order_group = ? AND d.state < 2 AND d.sequence > (SELECT sequence FROM deliveries WHERE position = ?)
+         ORDER BY d.sequence LIMIT ?"
+    );
+    (sql, vec![lane.into(), group.into(), head.into(), limit_value(limit)])
+}
+
 fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize) -> (String, Vec<Value>) {
     let mut parameters: Vec<Value> = vec![lane.into()];
     let mut sql = CLAIMED_COLUMNS.to_owned();
     sql += if pass.failed { " AND d.state IN (0, 3)" } else { " AND d.state = 0" };
+    // What waits for others goes when they have ended.
+    sql += " AND (d.state = 3 OR d.due_at IS NOT NULL)";
     let mut and = |condition: &str, value: Value| {
         sql += condition;
         parameters.push(value);

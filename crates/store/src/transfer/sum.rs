@@ -3,10 +3,12 @@
 use hookcast_core::{
     account::Account,
     delivery::{Attempt, AttemptResult},
-    subscription::Subscription,
+    subscription::{Health, Subscription},
     token::TokenHash,
 };
 use sha2::{Digest as _, Sha256};
+
+use crate::code::options_text;
 
 use super::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, SubscriptionItem};
 
@@ -76,15 +78,31 @@ impl Fields {
 
     fn subscription(&mut self, item: &SubscriptionItem) {
         let SubscriptionItem { subscription, deleted_at, expired } = item;
-        let Subscription { id, account, user_id: _, event, url, secret, is_active, health, created_at } = subscription;
+        let Subscription {
+            id,
+            account,
+            user_id: _,
+            events,
+            url,
+            options,
+            secrets,
+            is_active,
+            health,
+            created_at,
+            version: _,
+        } = subscription;
+        let Health { failure_count, failing_since, failed_at, probe_at, recovered_at } = health;
         self.put(id.to_bytes());
         self.put(account.to_bytes());
-        self.put(event.as_str());
+        self.put(events.to_string());
         self.put(url);
-        self.put(secret.expose_bytes());
+        self.put(options_text(options).unwrap_or_default());
+        self.put(secrets.as_bytes());
         self.number(u8::from(*is_active));
-        self.number(health.failure_count);
-        self.optional(health.failing_since.map(|time| time.as_millis()));
+        self.number(*failure_count);
+        for time in [failing_since, failed_at, probe_at, recovered_at] {
+            self.optional(time.map(|time| time.as_millis()));
+        }
         self.number(created_at.as_millis());
         self.optional(deleted_at.map(|time| time.as_millis()));
         self.number(*expired);
@@ -96,6 +114,8 @@ impl Fields {
         self.put(event.event_type.as_str());
         self.number(event.time.as_millis());
         self.put(event.md5.to_bytes());
+        self.number(u8::from(event.key.is_some()));
+        self.put(event.key.as_deref().unwrap_or_default());
         self.put(event.payload.get());
         self.number(*deliveries);
         // Without deliveries the position says nothing.
@@ -103,12 +123,14 @@ impl Fields {
     }
 
     fn delivery(&mut self, item: &DeliveryItem) {
-        let DeliveryItem { id, event, subscription, state, due_at, attempts } = item;
+        let DeliveryItem { id, event, subscription, state, due_at, place, attempts } = item;
         self.put(id.to_bytes());
         self.put(event.to_bytes());
         self.put(subscription.to_bytes());
         self.put(state.as_str());
         self.optional(due_at.map(|time| time.as_millis()));
+        self.optional(place.map(|place| place.group));
+        self.optional(place.map(|place| place.sequence));
         for attempt in attempts {
             self.attempt(attempt);
         }
