@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod clock;
 pub mod delivery;
 pub mod event;
+pub mod format;
 pub mod guard;
 pub mod id;
 pub mod policy;
