@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hookcast_core::{
     clock::Clock,
-    event::Envelope,
+    format::Formatter,
     id::SubscriptionId,
     sealing::MasterKeys,
     policy::{Deduplicate, HealthPolicy},
@@ -46,8 +46,8 @@ pub struct Settings {
     pub bytes: usize,
     /// How long events are kept.
     pub retention: Duration,
-    /// What is sent around every payload.
-    pub envelope: Envelope,
+    /// How events are written.
+    pub formatter: Formatter,
 }
 
 /// What delivery needs from outside.
@@ -73,7 +73,7 @@ impl Resources {
             directory: Arc::new(Directory::load(Arc::clone(&self.store), targets).await?),
             lease: Arc::clone(lease),
             courier: Courier::new(client, clock),
-            envelope: settings.envelope.clone(),
+            formatter: settings.formatter.clone(),
         })
     }
 
