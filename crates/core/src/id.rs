@@ -96,6 +96,11 @@ id!(
     DeliveryId,
     "dlv_"
 );
+id!(
+    /// A notice's id: the same wherever the notice is told, and however often.
+    NoticeId,
+    "ntc_"
+);
 
 macro_rules! random_id {
     ($($name:ident),*) => {$(
@@ -109,7 +114,7 @@ macro_rules! random_id {
         }
     )*};
 }
-random_id!(AccountId, SubscriptionId, EventId);
+random_id!(AccountId, SubscriptionId, EventId, NoticeId);
 
 impl EventId {
     /// The time that it was made with, which is the event's.

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod event;
 pub mod guard;
 pub mod id;
+pub mod notice;
 pub mod policy;
 pub mod signing;
 pub mod subscription;
