@@ -96,9 +96,8 @@ id!(
     DeliveryId,
     "dlv_"
 );
-
 id!(
-    /// A notice's id.
+    /// A notice's id: the same wherever the notice is told, and however often.
     NoticeId,
     "ntc_"
 );

@@ -16,6 +16,7 @@ pub mod options;
 pub mod pattern;
 pub mod policy;
 pub mod sealing;
+pub mod secrets;
 pub mod signing;
 pub mod subscription;
 pub mod token;

@@ -5,18 +5,25 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering as Atomic},
     },
     time::Duration,
 };
 
-use hookcast_core::{clock::Timestamp, event::Event, format::Format, id::SubscriptionId, policy::Deduplicate};
+use hookcast_core::{
+    clock::Timestamp,
+    event::Event,
+    format::{Format, Message},
+    id::SubscriptionId,
+    options::Ordering,
+    policy::Deduplicate,
+};
 use hookcast_store::{
     AcceptError, StoreError,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
 };
 
-use crate::{dispatcher::Dispatcher, scheduler::Work};
+use crate::{dispatcher::Dispatcher, parts::Parts, scheduler::Work};
 
 /// How often a batch is tried again while subscriptions change under it.
 const TRIES: usize = 20;
@@ -53,15 +60,15 @@ struct Refusals {
 
 impl Refusals {
     fn tell(&self, error: &StoreError, now: Timestamp) {
-        let last = self.told_at.load(Ordering::Relaxed);
+        let last = self.told_at.load(Atomic::Relaxed);
         let is_silent = Timestamp::from_millis(last).plus(TELL_EVERY) > now;
         if is_silent
-            || self.told_at.compare_exchange(last, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_err()
+            || self.told_at.compare_exchange(last, now.as_millis(), Atomic::Relaxed, Atomic::Relaxed).is_err()
         {
-            self.untold.fetch_add(1, Ordering::Relaxed);
+            self.untold.fetch_add(1, Atomic::Relaxed);
             return;
         }
-        let earlier = self.untold.swap(0, Ordering::Relaxed);
+        let earlier = self.untold.swap(0, Atomic::Relaxed);
         tracing::warn!(%error, earlier, "a request to store events was refused, and so many earlier ones");
     }
 }
@@ -133,14 +140,15 @@ impl Acceptor {
     fn reserve(&self, submissions: &[Submission], idempotency: Option<&Idempotency>) -> Batch {
         let parts = self.dispatcher.parts();
         let types = submissions.iter().map(|submission| &submission.event.event_type);
-        let (catalogue, recipients) = parts.directory.recipients(types);
+        let (catalogue, audiences) = parts.directory.audiences(types);
         let mut scheduler = self.dispatcher.scheduler();
         let mut events = Vec::with_capacity(submissions.len());
-        for (submission, recipients) in submissions.iter().zip(recipients) {
+        for (submission, audience) in submissions.iter().zip(audiences) {
+            let recipients = audience.recipients(&submission.event);
             let size = submission.event.payload.get().len();
             let reserved = (0_u32..)
                 .zip(recipients.iter())
-                .filter(|(_, recipient)| recipient.is_active)
+                .filter(|(_, recipient)| recipient.is_active && recipient.ordering == Ordering::None)
                 // Of a large fan-out most go to the store: one look for all of them is enough then.
                 .filter(|(_, recipient)| {
                     !scheduler.is_full() && scheduler.reserve(recipient.subscription, 1, size) == 1
@@ -162,16 +170,20 @@ impl Acceptor {
         let mut excess = 0;
         for (index, (submission, lanes)) in submissions.iter().zip(&reserved.by_event).enumerate() {
             let Some(deliveries) = held(index) else { continue };
-            let body = self.dispatcher.parts().formatter.message(Format::Hookcast, &submission.event).body;
-            excess += (body.len() - submission.event.payload.get().len()) * deliveries.len();
-            work.extend(lanes.subscriptions.iter().zip(deliveries).map(|(subscription, delivery)| Work {
-                delivery: *delivery,
-                subscription: *subscription,
-                event: submission.event.id,
-                attempts: 0,
-                body: body.clone(),
-                holder,
-            }));
+            let mut messages = Messages::new(self.dispatcher.parts(), &submission.event);
+            for (subscription, delivery) in lanes.subscriptions.iter().zip(deliveries) {
+                let message = messages.of(*subscription);
+                excess += message.body.len().saturating_sub(lanes.size);
+                work.push(Work {
+                    delivery: *delivery,
+                    subscription: *subscription,
+                    event: submission.event.id,
+                    attempts: 0,
+                    group: None,
+                    message,
+                    holder,
+                });
+            }
         }
         self.dispatcher.scheduler().resize(0, excess);
         reserved.give_back(&self.dispatcher, |event| held(event).is_none());
@@ -183,6 +195,29 @@ impl Acceptor {
         if has_room {
             self.dispatcher.wake();
         }
+    }
+}
+
+/// What an event's subscriptions get, each format written once.
+struct Messages<'e> {
+    parts: &'e Parts,
+    event: &'e Event,
+    written: Vec<(Format, Arc<Message>)>,
+}
+
+impl<'e> Messages<'e> {
+    fn new(parts: &'e Parts, event: &'e Event) -> Self {
+        Self { parts, event, written: Vec::new() }
+    }
+
+    fn of(&mut self, subscription: SubscriptionId) -> Arc<Message> {
+        let format = self.parts.directory.target(subscription).map_or(Format::default(), |target| target.format);
+        if let Some((_, message)) = self.written.iter().find(|(written, _)| *written == format) {
+            return Arc::clone(message);
+        }
+        let message = Arc::new(self.parts.formatter.message(format, self.event));
+        self.written.push((format, Arc::clone(&message)));
+        message
     }
 }
 

@@ -1,20 +1,19 @@
 //! One attempt: sign, send, judge.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hookcast_core::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     delivery::{Answer, Attempt, AttemptResult, Failure, Next, judge},
-    policy::{RetrySchedule, SuccessRule},
 };
 use hookcast_store::engine::Outcome;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
-    client::Client,
-    directory::Target,
+    client::{Client, Request},
     scheduler::{Feedback, Work},
+    target::{Credentials, Target},
 };
 
 /// What Hookcast calls itself.
@@ -24,60 +23,73 @@ pub const USER_AGENT: &str = concat!("Hookcast/", env!("CARGO_PKG_VERSION"));
 pub struct Courier {
     client: Client,
     clock: Arc<dyn Clock>,
-    schedule: RetrySchedule,
-    success: SuccessRule,
-    timeout: Duration,
 }
 
 impl Courier {
-    /// One that follows these rules. `timeout` is the client's deadline for a whole attempt.
+    /// One that sends with this client.
     #[must_use]
-    pub fn new(
-        client: Client,
-        clock: Arc<dyn Clock>,
-        schedule: RetrySchedule,
-        success: SuccessRule,
-        timeout: Duration,
-    ) -> Self {
-        Self { client, clock, schedule, success, timeout }
-    }
-
-    /// How long an attempt may take.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    pub fn new(client: Client, clock: Arc<dyn Clock>) -> Self {
+        Self { client, clock }
     }
 
     /// Makes one attempt at a delivery.
     pub async fn attempt(&self, work: &Work, target: &Target) -> Outcome {
         let time = self.clock.now();
         let begun = Instant::now();
-        let result = match (&target.uri, headers(work, target, time.as_seconds())) {
-            (Some(uri), Some(headers)) => self.client.send(uri, headers, work.body.clone()).await,
-            _ => AttemptResult::Unanswered {
-                failure: Failure::Protocol,
-                detail: "the callback URL does not fit into a request".into(),
-            },
-        };
+        let result = self.send(work, target, time).await;
         let latency_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         let attempt = Attempt { number: work.attempts + 1, time, latency_ms, result };
-        let verdict = judge(&attempt, &self.schedule, self.success, self.clock.now(), rand::random());
-        let outcome = Outcome { delivery: work.delivery, subscription: work.subscription, attempt, verdict };
+        let verdict = judge(&attempt, target.rules(work.group), self.clock.now(), rand::random());
+        let (delivery, subscription, group) = (work.delivery, work.subscription, work.group);
+        let outcome = Outcome { delivery, subscription, group, attempt, verdict };
         log(work, target, &outcome);
         outcome
     }
+
+    async fn send(&self, work: &Work, target: &Target, now: Timestamp) -> AttemptResult {
+        let credentials = match &target.credentials {
+            Ok(credentials) => credentials,
+            Err(reason) => return unsent(Failure::Auth, reason),
+        };
+        let Some(uri) = &target.uri else {
+            return unsent(Failure::Protocol, "the callback URL does not fit into a request");
+        };
+        let Some(headers) = headers(work, target, credentials, now) else {
+            return unsent(Failure::Protocol, "a header does not fit into a request");
+        };
+        let request = Request { uri, headers, body: work.message.body.clone() };
+        let sent = self.client.send(request, credentials.auth.as_ref(), credentials.tls.as_ref());
+        match tokio::time::timeout(target.timeout, sent).await {
+            Ok(result) => result,
+            Err(_) => {
+                unsent(Failure::Timeout, &format!("there was no whole answer within {:?}", target.timeout))
+            }
+        }
+    }
 }
 
-/// The headers of the Standard Webhooks specification, "Webhook headers", and those of any JSON request.
-fn headers(work: &Work, target: &Target, timestamp: i64) -> Option<HeaderMap> {
+fn unsent(failure: Failure, detail: &str) -> AttemptResult {
+    AttemptResult::Unanswered { failure, detail: detail.to_owned() }
+}
+
+/// The headers of the Standard Webhooks specification, "Webhook headers", those of the format, and those that the subscription's
+/// owner wants.
+fn headers(work: &Work, target: &Target, credentials: &Credentials, now: Timestamp) -> Option<HeaderMap> {
     let id = work.event.to_string();
-    let signature = target.key.sign(&id, timestamp, &work.body);
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let timestamp = now.as_seconds();
+    let signature = credentials.keys.sign(&id, timestamp, &work.message.body, now);
+    let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
+    headers.extend(target.headers.clone());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(work.message.content_type));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    for (name, value) in &work.message.headers {
+        headers.insert(HeaderName::from_static(name), value.try_into().ok()?);
+    }
     headers.insert("webhook-id", id.try_into().ok()?);
     headers.insert("webhook-timestamp", timestamp.into());
-    headers.insert("webhook-signature", signature.try_into().ok()?);
+    if let Some(signature) = signature {
+        headers.insert("webhook-signature", signature.try_into().ok()?);
+    }
     Some(headers)
 }
 

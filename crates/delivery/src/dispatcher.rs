@@ -176,7 +176,7 @@ impl Dispatcher {
             let used = used.get(subscription).copied().unwrap_or(0);
             scheduler.unreserve(*subscription, count.saturating_sub(used), 0);
         }
-        scheduler.resize(0, work.iter().map(|work| work.body.len()).sum());
+        scheduler.resize(0, work.iter().map(|work| work.bytes()).sum());
     }
 
     fn start(self: &Arc<Self>, first: Work) {
@@ -227,8 +227,11 @@ impl Dispatcher {
 
     /// Tries one delivery and hands in what came of it.
     async fn deliver(&self, work: &Work) -> Feedback {
-        let is_covered = self.parts.lease.covers(work.holder, self.parts.courier.timeout()).await;
-        let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active && is_covered);
+        let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active);
+        let target = match target {
+            Some(target) if self.parts.lease.covers(work.holder, target.timeout).await => Some(target),
+            _ => None,
+        };
         let Some(target) = target else {
             self.record(work.holder, Entry::Untried(work.delivery)).await;
             return Feedback::Neutral;

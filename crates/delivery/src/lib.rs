@@ -15,3 +15,4 @@ pub mod pass;
 pub mod recorder;
 pub mod scheduler;
 pub mod service;
+pub mod target;

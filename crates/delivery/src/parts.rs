@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hookcast_core::{
     clock::Clock,
-    format::{Format, Formatter},
+    event::Event,
+    format::{Format, Formatter, Message},
+    id::SubscriptionId,
 };
 use hookcast_store::{
     Store,
@@ -30,6 +32,12 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// What a subscription gets of an event.
+    fn message(&self, subscription: SubscriptionId, event: &Event) -> Arc<Message> {
+        let format = self.directory.target(subscription).map_or(Format::default(), |target| target.format);
+        Arc::new(self.formatter.message(format, event))
+    }
+
     /// A claimed delivery, ready to be sent.
     #[must_use]
     pub fn work(&self, claimed: &Claimed, holder: Incarnation) -> Work {
@@ -38,7 +46,8 @@ impl Parts {
             subscription: claimed.subscription,
             event: claimed.event.id,
             attempts: claimed.attempts,
-            body: self.formatter.message(Format::Hookcast, &claimed.event).body,
+            group: claimed.group,
+            message: self.message(claimed.subscription, &claimed.event),
             holder,
         }
     }

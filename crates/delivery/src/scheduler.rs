@@ -12,11 +12,14 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
-use hookcast_core::id::{DeliveryId, EventId, SubscriptionId};
+use hookcast_core::{
+    format::Message,
+    id::{DeliveryId, EventId, SubscriptionId},
+};
 use hookcast_store::engine::Incarnation;
 
 /// How many deliveries a lane may hold for each attempt that it may have in flight, so that one that finishes is followed at
@@ -41,10 +44,20 @@ pub struct Work {
     pub event: EventId,
     /// How many attempts it has had.
     pub attempts: u32,
+    /// Those of one group and subscription go one after the other.
+    pub group: Option<i64>,
     /// What is sent.
-    pub body: Bytes,
+    pub message: Arc<Message>,
     /// Under which lease it is held.
     pub holder: Incarnation,
+}
+
+impl Work {
+    /// The bytes that it holds in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.message.body.len()
+    }
 }
 
 /// The bounds of a scheduler.
@@ -255,7 +268,7 @@ impl Scheduler {
     pub fn end(&mut self, work: &Work, feedback: Feedback) -> Ended {
         self.in_flight -= 1;
         self.held -= 1;
-        self.bytes = self.bytes.saturating_sub(work.body.len());
+        self.bytes = self.bytes.saturating_sub(work.bytes());
         let mut ended = Ended { has_room_again: false, rest: None, given_back: Vec::new() };
         if let Some(lane) = self.lanes.get_mut(&work.subscription) {
             lane.in_flight -= 1;
@@ -283,7 +296,7 @@ impl Scheduler {
                 ended.given_back.extend(lane.queue.drain(..));
                 lane.held -= ended.given_back.len();
                 self.held -= ended.given_back.len();
-                let bytes: usize = ended.given_back.iter().map(|work| work.body.len()).sum();
+                let bytes: usize = ended.given_back.iter().map(|work| work.bytes()).sum();
                 self.bytes = self.bytes.saturating_sub(bytes);
             }
             // Half empty, and not at the first free place: claims are cheaper by the dozen.

@@ -33,6 +33,8 @@ pub(crate) fn notice_id(subscription: SubscriptionId, kind: NoticeKind, now: Tim
 pub(crate) struct Transition {
     /// Its health afterwards.
     pub(crate) health: Health,
+    /// The failures that a notice tells of: those up to now, or those that a success has ended.
+    pub(crate) told: Health,
     /// What is to be told, and why.
     pub(crate) notice: Option<(NoticeKind, &'static str)>,
 }
@@ -48,7 +50,7 @@ impl Transition {
     ) -> Self {
         if outcome.verdict.next == Next::Delivered {
             let notice = before.is_open().then_some((NoticeKind::Recovered, RECOVERED));
-            return Self { health: before.after_success(now), notice };
+            return Self { health: before.after_success(now), told: before, notice };
         }
         // Failures are counted as of their own time: a retry queue that is drained late must not look like a long outage.
         let began = outcome.attempt.time;
@@ -63,7 +65,7 @@ impl Transition {
         } else {
             None
         };
-        Self { health, notice }
+        Self { health, told: health, notice }
     }
 
     /// Whether the subscription becomes inactive.

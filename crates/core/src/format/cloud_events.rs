@@ -1,6 +1,7 @@
 //! CloudEvents 1.0.2 over HTTP, in structured and in binary mode.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::Value;
 
 use super::{JSON, Message, uri_reference::uri_reference};
 use crate::event::Event;
@@ -22,15 +23,18 @@ impl CloudEvents {
         Self { source_header: header_value(&source), source }
     }
 
-    /// All in the body (JSON event format, section 3).
+    /// All in the body (JSON event format, section 3). An ordering key is the partitioning extension's.
     pub fn structured(&self, event: &Event) -> Message {
         // None of these holds a character that JSON would escape; a URI-reference holds neither quotes nor backslashes.
+        let partition_key = event.key.as_ref().map(|key| format!(r#","partitionkey":{}"#, Value::from(key.as_str())));
+        let partition_key = partition_key.unwrap_or_default();
         let body = format!(
-            r#"{{"specversion":"1.0","id":"{}","source":"{}","type":"{}","time":"{}","datacontenttype":"{JSON}","data":{}}}"#,
+            r#"{{"specversion":"1.0","id":"{}","source":"{}","type":"{}","time":"{}","datacontenttype":"{JSON}"{},"data":{}}}"#,
             event.id,
             self.source,
             event.event_type,
             event.time,
+            partition_key,
             event.payload.get()
         );
         Message::plain("application/cloudevents+json; charset=utf-8", body)
@@ -40,13 +44,16 @@ impl CloudEvents {
     /// the body, and has no header of its own.
     pub fn binary(&self, event: &Event) -> Message {
         // An id, an event type and a time hold no character that a header's value must not.
-        let headers = vec![
+        let mut headers = vec![
             ("ce-specversion", "1.0".to_owned()),
             ("ce-id", event.id.to_string()),
             ("ce-source", self.source_header.clone()),
             ("ce-type", event.event_type.to_string()),
             ("ce-time", event.time.to_string()),
         ];
+        if let Some(key) = &event.key {
+            headers.push(("ce-partitionkey", header_value(key)));
+        }
         Message { headers, ..Message::plain(JSON, event.payload.get().to_owned()) }
     }
 }

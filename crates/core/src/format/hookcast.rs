@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::event::Event;
 
 /// The members of the envelope that are the same for every event.
@@ -13,7 +15,7 @@ pub struct Envelope {
 impl Envelope {
     /// An envelope that names its creator, its source and what it brings.
     pub fn new(creator: &str, source: &str, description: &str) -> Self {
-        let quote = |text: &str| serde_json::Value::from(text).to_string();
+        let quote = |text: &str| Value::from(text).to_string();
         let constant = format!(
             r#"","creator":{},"source":{},"description":{},"time":""#,
             quote(creator),
@@ -23,14 +25,15 @@ impl Envelope {
         Self { constant }
     }
 
-    /// `{"id","event","creator","source","description","time","payload"}`.
+    /// `{"id","event","creator","source","description","time","payload"}`, and `"key"` before the payload where there is one.
     pub fn wrap(&self, event: &Event) -> String {
         let (event_type, payload) = (event.event_type.as_str(), event.payload.get());
-        let mut body = String::with_capacity(self.constant.len() + payload.len() + event_type.len() + 112);
+        let key = event.key.as_ref().map(|key| format!(r#","key":{}"#, Value::from(key.as_str()))).unwrap_or_default();
+        let mut body = String::with_capacity(self.constant.len() + payload.len() + event_type.len() + key.len() + 112);
         // An id, an event type and a time hold no character that JSON would escape. Writing to a String cannot fail.
         let _ = write!(
             body,
-            r#"{{"id":"{}","event":"{event_type}{}{}","payload":{payload}}}"#,
+            r#"{{"id":"{}","event":"{event_type}{}{}"{key},"payload":{payload}}}"#,
             event.id, self.constant, event.time
         );
         body

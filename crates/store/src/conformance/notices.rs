@@ -56,7 +56,9 @@ async fn each_change_leaves_one(world: World) {
     assert!(take(&world, 4).await.is_empty());
     let probe = world.here.claim(&ada, 1, at(6)).await;
     world.store().finish(world.here.holder, [delivered(&probe[0], at(6))].into(), POLICY, at(6)).await.unwrap();
-    assert_eq!(kinds(&take(&world, 6).await), [Recovered]);
+    let recovered = take(&world, 6).await;
+    assert_eq!(kinds(&recovered), [Recovered]);
+    assert_eq!((recovered[0].notice.failure_count, recovered[0].notice.failing_since), (3, Some(at(0))));
     for seconds in [7, 9, 11, 13] {
         fail(&world, &ada, seconds).await;
     }

@@ -137,7 +137,7 @@ impl<'t> Outcomes<'t> {
         }
         if let Some((kind, reason)) = transition.notice {
             let id = notice_id(outcome.subscription, kind, self.now);
-            notices::leave(self.transaction, lane, id, kind, reason, transition.health, self.now)?;
+            notices::leave(self.transaction, lane, id, kind, reason, transition.told, self.now)?;
         }
         if transition.deactivates() {
             deactivate(self.transaction, lane)?;

@@ -18,6 +18,7 @@ fn event(event_type: &str, payload: &str) -> Event {
         md5: ContentMd5::of(event_type.as_str(), payload).unwrap(),
         event_type,
         time: Timestamp::from_millis(MILLIS),
+        key: None,
         payload: RawValue::from_string(payload.into()).unwrap(),
     }
 }
@@ -158,4 +159,15 @@ proptest! {
             prop_assert_eq!(&structured[&name["ce-".len()..]], &json!(decoded));
         }
     }
+}
+
+#[test]
+fn an_ordering_key_is_told_where_there_is_one() {
+    let event = Event { key: Some("a \"key\"".into()), ..event("relation_added", "{}") };
+    let formatter = formatter("ADS");
+    let json = |format| -> Value { serde_json::from_slice(&formatter.message(format, &event).body).unwrap() };
+    assert_eq!(json(Format::Hookcast)["key"], "a \"key\"");
+    assert_eq!(json(Format::CloudEvents)["partitionkey"], "a \"key\"");
+    let headers = formatter.message(Format::CloudEventsBinary, &event).headers;
+    assert!(headers.contains(&("ce-partitionkey", "a%20%22key%22".to_owned())));
 }
