@@ -3,6 +3,7 @@
 //! No async runtime, no HTTP, no SQL. Time and randomness come in as parameters.
 
 pub mod account;
+pub mod callback_auth;
 pub mod canonical;
 pub mod clock;
 pub mod delivery;
