@@ -98,8 +98,8 @@ impl Secrets {
         for earlier in document.earlier {
             keys = keys.with_earlier(key(&earlier.key)?, Timestamp::from_millis(earlier.until));
         }
-        let auth = document.auth.map(|auth| CallbackAuth::from_secret_json(&auth)).transpose();
-        let tls = document.tls.map(|tls| ClientTls::from_secret_json(&tls)).transpose();
+        let auth = document.auth.map(|auth| CallbackAuth::from_secret_json(auth)).transpose();
+        let tls = document.tls.map(|tls| ClientTls::from_secret_json(tls)).transpose();
         Ok(Self {
             keys,
             auth: auth.map_err(|_| SecretsError::Malformed("the authentication"))?,
