@@ -34,13 +34,17 @@ impl FromStr for EventType {
     type Err = InvalidEventType;
 
     fn from_str(text: &str) -> Result<Self, InvalidEventType> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b);
-        if (1..=EVENT_TYPE_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        if (1..=EVENT_TYPE_MAX).contains(&text.len()) && text.bytes().all(is_type_byte) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidEventType)
         }
     }
+}
+
+/// Whether an event type may have it.
+pub(crate) fn is_type_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte)
 }
 
 impl fmt::Display for EventType {

@@ -1,118 +1,175 @@
-//! Which types of event a subscription gets: exact ones, and patterns in which `*` stands for any characters.
+//! Which types of event a subscription gets: exact types, and patterns with `*`.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    hash::Hash,
-    str::FromStr,
-};
+mod index;
+
+use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-use crate::event::{EVENT_TYPE_MAX, EventType};
+pub use self::index::PatternIndex;
+use crate::event::{EVENT_TYPE_MAX, EventType, is_type_byte};
 
-/// The most patterns of one subscription.
+/// The types of the events that Hookcast itself posts about a subscription. A pattern matches them only if it asks for them: if
+/// its text before the first `*` begins with `subscription.`; so that whoever subscribes to `*` gets no notices unasked.
+pub const OWN_EVENT_TYPES: [&str; 3] = ["subscription.deactivated", "subscription.failing", "subscription.recovered"];
+
+/// The most characters that a pattern may have.
+pub const PATTERN_MAX: usize = EVENT_TYPE_MAX;
+/// The most `*` that a pattern may have.
+pub const STARS_MAX: usize = 8;
+/// The most patterns that a subscription may have.
 pub const PATTERNS_MAX: usize = 32;
 
-/// The most stars in a pattern.
-pub const STARS_MAX: usize = 8;
-
-/// What the service's own events begin with: notices of subscriptions' states. Only patterns that say so get them, so that a `*`
-/// gets no notice that nobody has asked for.
-pub const OWN_PREFIX: &str = "subscription.";
-
-/// An event type, or a pattern with `*`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventPattern(String);
+/// An event type, or a pattern in which each `*` stands for any run of characters, also for none: `relation_*`, `*`, `a.*.c`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventPattern(Arc<str>);
 
 /// The text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPatterns {
-    /// One of them has a wrong length or character.
-    #[error("`{0}` must have 1 to {EVENT_TYPE_MAX} characters, each a letter, a digit, one of `_ - . : /`, or `*` for any characters")]
-    Pattern(String),
-    /// One of them has too many stars.
-    #[error("`{0}` has more than {STARS_MAX} `*`")]
-    Stars(String),
-    /// There are none, or too many.
-    #[error("must be 1 to {PATTERNS_MAX} event types or patterns")]
-    Count,
+#[error("the event type or pattern {pattern:?} {rule}")]
+pub struct InvalidPattern {
+    /// The pattern, shortened if it is longer than any pattern may be.
+    pub pattern: String,
+    /// The rule that it breaks.
+    pub rule: PatternRule,
+}
+
+/// What holds for every pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternRule {
+    /// How long it may be.
+    #[error("must have 1 to {PATTERN_MAX} characters")]
+    Length,
+    /// What it may be made of.
+    #[error("may only have letters, digits and `_ - . : / *`")]
+    Characters,
+    /// How many stars it may have.
+    #[error("may have at most {STARS_MAX} `*`")]
+    Stars,
 }
 
 impl EventPattern {
-    /// The text before the first `*`.
-    fn literal(&self) -> &str {
-        self.0.split('*').next().unwrap_or_default()
-    }
-
-    fn is_exact(&self) -> bool {
-        !self.0.contains('*')
-    }
-
-    /// Whether it stands for this type.
+    /// The pattern as text.
     #[must_use]
-    pub fn matches(&self, event: &EventType) -> bool {
-        let text = event.as_str();
-        if text.starts_with(OWN_PREFIX) && !self.0.starts_with(OWN_PREFIX) {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether events of this type are wanted. Takes time in proportion to the length of the type.
+    #[must_use]
+    pub fn matches(&self, event_type: &EventType) -> bool {
+        let text = event_type.as_str();
+        let Some((before, rest)) = self.0.split_once('*') else {
+            return text == self.as_str();
+        };
+        if OWN_EVENT_TYPES.contains(&text) && !before.starts_with("subscription.") {
             return false;
         }
-        let mut parts = self.0.split('*');
-        let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-        let Some(last) = parts.next_back() else { return rest.is_empty() };
-        // Each part at its first place: whatever follows has the most room then.
-        let rest = parts.try_fold(rest, |rest, part| rest.find(part).map(|at| &rest[at + part.len()..]));
-        rest.is_some_and(|rest| rest.ends_with(last))
+        let (between, after) = rest.rsplit_once('*').unwrap_or(("", rest));
+        let Some(text) = text.strip_prefix(before).and_then(|text| text.strip_suffix(after)) else {
+            return false;
+        };
+        // The earliest place of each piece leaves the most text to those that follow: no other needs to be tried.
+        let left = between
+            .split('*')
+            .try_fold(text, |text, piece| text.find(piece).and_then(|start| text.get(start + piece.len()..)));
+        left.is_some()
+    }
+
+    /// The text before the first `*`; `None` for an exact type.
+    fn prefix(&self) -> Option<&str> {
+        self.0.split_once('*').map(|(before, _)| before)
     }
 }
 
 impl FromStr for EventPattern {
-    type Err = InvalidPatterns;
+    type Err = InvalidPattern;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPatterns> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.:/*".contains(&b);
-        if !(1..=EVENT_TYPE_MAX).contains(&text.len()) || !text.bytes().all(allowed) {
-            return Err(InvalidPatterns::Pattern(text.chars().take(EVENT_TYPE_MAX).collect()));
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        let broken = |rule| InvalidPattern { pattern: text.chars().take(PATTERN_MAX).collect(), rule };
+        if !(1..=PATTERN_MAX).contains(&text.chars().count()) {
+            return Err(broken(PatternRule::Length));
         }
-        if text.bytes().filter(|b| *b == b'*').count() > STARS_MAX {
-            return Err(InvalidPatterns::Stars(text.to_owned()));
+        if !text.bytes().all(|byte| byte == b'*' || is_type_byte(byte)) {
+            return Err(broken(PatternRule::Characters));
         }
-        Ok(Self(text.to_owned()))
+        if text.matches('*').count() > STARS_MAX {
+            return Err(broken(PatternRule::Stars));
+        }
+        Ok(Self(text.into()))
     }
 }
 
-/// The types of event that a subscription gets: at least one pattern, in order and none twice, so that the same wish is always
-/// the same text.
+impl fmt::Display for EventPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for EventPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for EventPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Borrow<str> for EventPattern {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a subscription gets: 1 to 32 patterns, sorted and without doubles.
+///
+/// As text, which is what stores keep, they are joined by `,`. In JSON one is a string and several are a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventPatterns(Vec<EventPattern>);
+pub struct EventPatterns(Arc<[EventPattern]>);
+
+/// The texts are no patterns of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPatterns {
+    /// One of them is no pattern.
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+    /// There are none, or too many.
+    #[error("there must be 1 to {PATTERNS_MAX} event types or patterns, and here are {0}")]
+    Count(usize),
+}
 
 impl EventPatterns {
-    /// These patterns.
+    /// The patterns that these texts are, in any order; doubles count once.
     ///
     /// # Errors
-    /// [`InvalidPatterns::Count`].
-    pub fn new(patterns: impl IntoIterator<Item = EventPattern>) -> Result<Self, InvalidPatterns> {
-        let patterns: BTreeSet<_> = patterns.into_iter().take(1_000).collect();
-        let is_right = (1..=PATTERNS_MAX).contains(&patterns.len());
-        if is_right { Ok(Self(patterns.into_iter().collect())) } else { Err(InvalidPatterns::Count) }
+    /// The first text that is no pattern, or that there are too few or too many.
+    pub fn from_texts<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, InvalidPatterns> {
+        let patterns = texts.into_iter().map(|text| text.as_ref().parse()).collect::<Result<BTreeSet<_>, _>>()?;
+        if (1..=PATTERNS_MAX).contains(&patterns.len()) {
+            Ok(Self(patterns.into_iter().collect()))
+        } else {
+            Err(InvalidPatterns::Count(patterns.len()))
+        }
     }
 
-    /// Whether one of them stands for this type.
+    /// The patterns, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &EventPattern> {
+        self.0.iter()
+    }
+
+    /// Whether one of them matches.
     #[must_use]
-    pub fn matches(&self, event: &EventType) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(event))
+    pub fn matches(&self, event_type: &EventType) -> bool {
+        self.iter().any(|pattern| pattern.matches(event_type))
     }
 }
 
-/// As stores keep them: with commas between them, which no pattern has.
-impl fmt::Display for EventPatterns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, pattern) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            f.write_str(&pattern.0)?;
-        }
-        Ok(())
+impl From<EventType> for EventPatterns {
+    fn from(event_type: EventType) -> Self {
+        Self([EventPattern(event_type.as_str().into())].into())
     }
 }
 
@@ -120,212 +177,28 @@ impl FromStr for EventPatterns {
     type Err = InvalidPatterns;
 
     fn from_str(text: &str) -> Result<Self, InvalidPatterns> {
-        Self::new(text.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?)
+        Self::from_texts(text.split(','))
     }
 }
 
-/// As the API has them: one alone is a string, several are a list.
+impl fmt::Display for EventPatterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, pattern) in self.iter().enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            write!(f, "{comma}{pattern}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Serialize for EventPatterns {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_slice() {
-            [EventPattern(text)] => serializer.serialize_str(text),
-            patterns => serializer.collect_seq(patterns.iter().map(|pattern| &pattern.0)),
-        }
-    }
-}
-
-/// Who wants a type of event, found without a look at those who do not: exact types by the type, and patterns by the text
-/// before their first star.
-#[derive(Clone, Debug)]
-pub struct PatternIndex<Id> {
-    exact: HashMap<String, BTreeSet<Id>>,
-    by_literal: HashMap<String, HashMap<EventPattern, BTreeSet<Id>>>,
-}
-
-impl<Id> Default for PatternIndex<Id> {
-    fn default() -> Self {
-        Self { exact: HashMap::new(), by_literal: HashMap::new() }
-    }
-}
-
-impl<Id: Copy + Ord + Hash> PatternIndex<Id> {
-    /// Notes what somebody wants.
-    pub fn insert(&mut self, id: Id, patterns: &EventPatterns) {
-        for pattern in &patterns.0 {
-            let ids = if pattern.is_exact() {
-                self.exact.entry(pattern.0.clone()).or_default()
-            } else {
-                let alike = self.by_literal.entry(pattern.literal().to_owned()).or_default();
-                alike.entry(pattern.clone()).or_default()
-            };
-            ids.insert(id);
-        }
-    }
-
-    /// Forgets what somebody wanted.
-    pub fn remove(&mut self, id: Id, patterns: &EventPatterns) {
-        for pattern in &patterns.0 {
-            if pattern.is_exact() {
-                forget(&mut self.exact, &pattern.0, id);
-            } else if let Some(alike) = self.by_literal.get_mut(pattern.literal()) {
-                forget(alike, pattern, id);
-                if alike.is_empty() {
-                    self.by_literal.remove(pattern.literal());
-                }
-            }
-        }
-    }
-
-    /// Everybody who wants this type, in order.
-    #[must_use]
-    pub fn matching(&self, event: &EventType) -> BTreeSet<Id> {
-        let mut matching = self.exact.get(event.as_str()).cloned().unwrap_or_default();
-        for (pattern, ids) in self.candidates(event) {
-            if pattern.matches(event) {
-                matching.extend(ids);
-            }
-        }
-        matching
-    }
-
-    /// The patterns with stars that begin as the type does.
-    fn candidates(&self, event: &EventType) -> impl Iterator<Item = (&EventPattern, &BTreeSet<Id>)> {
-        let text = event.as_str();
-        // A type is of ASCII characters.
-        (0..=text.len()).filter_map(|length| self.by_literal.get(&text[..length])).flatten()
-    }
-}
-
-fn forget<K: Eq + Hash, Q: ?Sized + Eq + Hash, Id: Ord>(map: &mut HashMap<K, BTreeSet<Id>>, key: &Q, id: Id)
-where
-    K: std::borrow::Borrow<Q>,
-{
-    if let Some(ids) = map.get_mut(key) {
-        ids.remove(&id);
-        if ids.is_empty() {
-            map.remove(key);
+        match &*self.0 {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn event(text: &str) -> EventType {
-        text.parse().unwrap()
-    }
-
-    fn matches(pattern: &str, text: &str) -> bool {
-        pattern.parse::<EventPattern>().unwrap().matches(&event(text))
-    }
-
-    #[test]
-    fn stars_stand_for_any_characters() {
-        for (pattern, text, expected) in [
-            ("relation_added", "relation_added", true),
-            ("relation_added", "relation_added2", false),
-            ("relation_*", "relation_added", true),
-            ("relation_*", "relation_", true),
-            ("relation_*", "relation", false),
-            ("*", "anything", true),
-            ("*_added", "relation_added", true),
-            ("*_added", "added", false),
-            ("a.*.c", "a.b.c", true),
-            ("a.*.c", "a..c", true),
-            ("a.*.c", "a.c", false),
-            ("a*a", "a", false),
-            ("a*a", "aa", true),
-            ("*a*b*", "xxaxxbxx", true),
-            ("*a*b*", "xxbxxaxx", false),
-            ("a**b", "ab", true),
-            ("*ab*ab", "abab", true),
-            ("*ab*ab", "ab", false),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn notices_go_to_those_who_ask_for_them() {
-        let notice = "subscription.failing";
-        for (pattern, expected) in
-            [("*", false), ("sub*", false), ("*failing", false), ("subscription.*", true), (notice, true)]
-        {
-            assert_eq!(matches(pattern, notice), expected, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn the_same_wish_is_the_same_text() {
-        let patterns: EventPatterns = "b,a*,b,a".parse().unwrap();
-        assert_eq!(patterns.to_string(), "a,a*,b");
-        assert_eq!(serde_json::to_string(&patterns).unwrap(), r#"["a","a*","b"]"#);
-        assert_eq!(serde_json::to_string(&"a*".parse::<EventPatterns>().unwrap()).unwrap(), r#""a*""#);
-    }
-
-    #[test]
-    fn what_is_no_pattern_is_told() {
-        for (text, expected) in [
-            ("", InvalidPatterns::Pattern(String::new())),
-            ("a,", InvalidPatterns::Pattern(String::new())),
-            ("a b", InvalidPatterns::Pattern("a b".into())),
-            ("a,é", InvalidPatterns::Pattern("é".into())),
-            ("*********", InvalidPatterns::Stars("*********".into())),
-        ] {
-            assert_eq!(text.parse::<EventPatterns>().unwrap_err(), expected, "{text}");
-        }
-        let many = |count: usize| (0..count).map(|n| format!("t{n}")).collect::<Vec<_>>().join(",");
-        assert!(many(32).parse::<EventPatterns>().is_ok());
-        assert_eq!(many(33).parse::<EventPatterns>().unwrap_err(), InvalidPatterns::Count);
-    }
-
-    #[test]
-    fn a_lookup_examines_few_of_many() {
-        let mut index = PatternIndex::default();
-        for number in 0..100_000_u32 {
-            let text = if number % 2 == 0 { format!("t{number}") } else { format!("p{number}_*") };
-            index.insert(number, &text.parse().unwrap());
-        }
-        let event = event("p77777_added");
-        assert_eq!(index.candidates(&event).count(), 1);
-        assert_eq!(index.matching(&event), BTreeSet::from([77_777]));
-    }
-
-    proptest! {
-        #[test]
-        fn the_index_finds_what_a_scan_finds(
-            wishes in prop::collection::vec(("[ab.*]{1,6}(,[ab.*]{1,6}){0,2}", any::<bool>()), 0..40),
-            text in "[ab.]{1,6}",
-        ) {
-            let event = event(&text);
-            let mut index = PatternIndex::default();
-            let mut expected = BTreeSet::new();
-            for (id, (wish, stays)) in wishes.iter().enumerate() {
-                let patterns: EventPatterns = wish.parse().unwrap();
-                index.insert(id, &patterns);
-                if !stays {
-                    index.remove(id, &patterns);
-                } else if patterns.matches(&event) {
-                    expected.insert(id);
-                }
-            }
-            prop_assert_eq!(index.matching(&event), expected);
-        }
-
-        #[test]
-        fn removing_everything_leaves_nothing(wishes in prop::collection::vec("[ab*]{1,4}", 0..20)) {
-            let mut index = PatternIndex::default();
-            let patterns: Vec<EventPatterns> = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
-            for (id, patterns) in patterns.iter().enumerate() {
-                index.insert(id, patterns);
-            }
-            for (id, patterns) in patterns.iter().enumerate() {
-                index.remove(id, patterns);
-            }
-            prop_assert!(index.exact.is_empty() && index.by_literal.is_empty());
-        }
-    }
-}
+mod tests;
