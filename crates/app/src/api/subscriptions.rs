@@ -7,19 +7,32 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use hookcast_core::{
-    clock::Timestamp,
-    event::EventType,
+    account::Account,
     guard::CallbackUrl,
-    id::SubscriptionId,
-    signing::SigningSecret,
+    id::{AccountId, SubscriptionId},
+    options::Options,
+    secrets::Secrets,
+    signing::{Keyring, Secret},
     subscription::{Health, Subscription},
 };
 use hookcast_delivery::client;
-use hookcast_store::catalogue::SubscriptionStatus;
+use hookcast_store::{
+    StoreError,
+    catalogue::{Replaced, SubscriptionStatus},
+};
 use http::{HeaderMap, StatusCode, Uri};
-use serde::Serialize;
 
-use super::{ApiState, auth, body, error::ApiError, fields::Fields, query};
+use super::{
+    ApiState, auth, body, consent,
+    error::ApiError,
+    fields::Fields,
+    query,
+    subscription_view::View,
+    wishes::{self, KNOWN, Wishes},
+};
+
+/// How often a change is tried again while others change the same subscription.
+const TRIES: usize = 10;
 
 /// The route that makes subscriptions.
 pub fn subscribe_routes() -> MethodRouter<ApiState> {
@@ -41,47 +54,73 @@ pub fn rotate_routes() -> MethodRouter<ApiState> {
     post(rotate_secret)
 }
 
-/// A subscription as its owner sees it.
-#[derive(Serialize)]
-struct View {
-    id: SubscriptionId,
-    user_id: String,
-    event: EventType,
-    url: String,
-    is_active: bool,
-    failure_count: u32,
-    failing_since: Option<Timestamp>,
-    created_at: Timestamp,
-    waiting: u64,
-    expired: u64,
-    /// Shown when it is new, and never again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
+/// The route that asks the callback again whether it wants the events.
+pub fn verify_routes() -> MethodRouter<ApiState> {
+    post(verify)
 }
 
-impl From<SubscriptionStatus> for View {
-    fn from(status: SubscriptionStatus) -> Self {
-        let subscription = status.subscription;
-        Self {
-            id: subscription.id,
-            user_id: subscription.user_id,
-            event: subscription.event,
-            url: subscription.url,
-            is_active: subscription.is_active,
-            failure_count: subscription.health.failure_count,
-            failing_since: subscription.health.failing_since,
-            created_at: subscription.created_at,
-            waiting: status.waiting,
-            expired: status.expired,
-            secret: None,
-        }
+pub(super) fn not_found(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound => ApiError::not_found("you have no such subscription"),
+        error => error.into(),
     }
 }
 
-fn not_found(error: hookcast_store::StoreError) -> ApiError {
-    match error {
-        hookcast_store::StoreError::NotFound => ApiError::not_found("you have no such subscription"),
-        error => error.into(),
+impl ApiState {
+    /// Judges a URL that Hookcast shall call, and parses it.
+    pub(super) fn parse_url(&self, url: &str) -> Result<CallbackUrl, String> {
+        CallbackUrl::parse(url, &self.allowed).map_err(|refused| refused.to_string())
+    }
+
+    /// Says at once when a name leads where callbacks may not go.
+    pub(super) async fn check_resolves(&self, field: &str, url: &CallbackUrl) -> Result<(), ApiError> {
+        client::check_resolves(url, &self.allowed)
+            .await
+            .map_err(|special| ApiError::invalid_field(field, &format!("leads where callbacks may not go: {special}")))
+    }
+
+    async fn callback(&self, text: &str) -> Result<CallbackUrl, ApiError> {
+        let url = self.parse_url(text).map_err(|refused| ApiError::invalid_field("url", &refused))?;
+        self.check_resolves("url", &url).await?;
+        Ok(url)
+    }
+
+    fn seal(&self, subscription: &mut Subscription, secrets: &Secrets) {
+        let keys = self.targets().master_keys.as_deref();
+        subscription.secrets = secrets.seal(keys, subscription.id, rand::random());
+    }
+
+    pub(super) fn open(&self, subscription: &Subscription) -> Result<Secrets, ApiError> {
+        Secrets::open(&subscription.secrets, self.targets().master_keys.as_deref(), subscription.id)
+            .map_err(|error| StoreError::Misconfigured(error.to_string()).into())
+    }
+
+    pub(super) fn view(&self, status: SubscriptionStatus) -> Result<View, ApiError> {
+        let secrets = self.open(&status.subscription)?;
+        Ok(View::new(status, &secrets, &self.targets().defaults, self.clock.now()))
+    }
+
+    /// Changes a subscription by what `change` does to it and to its secrets, which may be done several times.
+    pub(super) async fn change_subscription(
+        &self,
+        account: AccountId,
+        id: SubscriptionId,
+        change: impl Fn(&mut Subscription, &mut Secrets),
+    ) -> Result<SubscriptionStatus, ApiError> {
+        for _ in 0..TRIES {
+            let mut subscription = self.store.subscription(account, id).await.map_err(not_found)?.subscription;
+            let mut secrets = self.open(&subscription)?;
+            change(&mut subscription, &mut secrets);
+            self.seal(&mut subscription, &secrets);
+            match self.store.replace(subscription).await.map_err(not_found)? {
+                Replaced::Done(status) => return Ok(*status),
+                Replaced::Outdated => {}
+                Replaced::Taken => {
+                    return Err(ApiError::conflict("you have another subscription for this event and URL"));
+                }
+            }
+        }
+        Err(ApiError::unavailable("others change this subscription all the time; try again"))
     }
 }
 
@@ -89,55 +128,69 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
     let account = auth::consumer(&state, request.headers()).await?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
-    let event = fields.string("event")?;
+    let events = wishes::events(&mut fields)?.ok_or_else(|| ApiError::invalid_field("event", "is missing"))?;
     let url = fields.string("url")?;
-    fields.finish("`event` and `url`")?;
-    let event: EventType = event.parse().map_err(|rule| invalid("event", &rule))?;
-    let url = CallbackUrl::parse(&url, &state.allowed).map_err(|refused| invalid("url", &refused))?;
-    client::check_resolves(&url, &state.allowed)
-        .await
-        .map_err(|special| ApiError::invalid_field("url", &format!("leads where callbacks may not go: {special}")))?;
+    let wishes = Wishes::take(&mut fields, &state).await?;
+    fields.finish(KNOWN)?;
+    let url = state.callback(&url).await?;
 
-    let now = state.clock.now();
-    let secret = SigningSecret::new(rand::random());
-    let subscribed = state
-        .store
-        .subscribe(Subscription {
-            id: SubscriptionId::new(now, rand::random()),
-            account: account.id,
-            user_id: account.user_id,
-            event,
-            url: url.as_str().to_owned(),
-            secret: secret.clone(),
-            is_active: true,
-            health: Health::default(),
-            created_at: now,
-        })
-        .await?;
+    let secrets = {
+        let mut secrets = Secrets { keys: Keyring::new(wishes.first_secret()), ..Secrets::default() };
+        wishes.apply_to_credentials(&mut secrets);
+        secrets
+    };
+    let mut subscription = new_subscription(&state, &account, events, &url);
+    wishes.apply_to_options(&mut subscription.options);
+    subscription.options.pending = wishes.consent.flatten().or(state.consent);
+    subscription.is_active = subscription.options.pending.is_none();
+    state.seal(&mut subscription, &secrets);
+
+    let mut subscribed = state.store.subscribe(subscription).await?;
     state.refresh_catalogue().await;
-    let mut view = View::from(subscribed.status);
+    if subscribed.created && subscribed.status.subscription.options.pending.is_some() {
+        subscribed.status = consent::ask(&state, subscribed.status).await?;
+    }
+    let mut view = state.view(subscribed.status)?;
     if !subscribed.created {
         return Ok(Json(view).into_response());
     }
-    view.secret = Some(secret.reveal());
+    view.secret = secrets.keys.current().map(Secret::reveal);
     Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
-fn invalid(field: &str, rule: &dyn std::fmt::Display) -> ApiError {
-    ApiError::invalid_field(field, &rule.to_string())
+fn new_subscription(
+    state: &ApiState,
+    account: &Account,
+    events: hookcast_core::pattern::EventPatterns,
+    url: &CallbackUrl,
+) -> Subscription {
+    let now = state.clock.now();
+    Subscription {
+        id: SubscriptionId::new(now, rand::random()),
+        account: account.id,
+        user_id: account.user_id.clone(),
+        events,
+        url: url.as_str().to_owned(),
+        options: Options::default(),
+        secrets: hookcast_core::sealing::Sealed::from_bytes(Vec::new()),
+        is_active: true,
+        health: Health::default(),
+        created_at: now,
+        version: 0,
+    }
 }
 
 async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let page = state.store.subscriptions(account.id, query::page(&uri)?).await?;
-    let views: Vec<View> = page.items.into_iter().map(View::from).collect();
+    let views: Vec<View> = page.items.into_iter().map(|status| state.view(status)).collect::<Result<_, _>>()?;
     Ok(Json(query::List::new(views, page.next)).into_response())
 }
 
 async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
-    Ok(Json(View::from(status)).into_response())
+    Ok(Json(state.view(status)?).into_response())
 }
 
 async fn change(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
@@ -146,16 +199,50 @@ async fn change(State(state): State<ApiState>, id: query::Segment, request: Requ
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let is_active = fields.optional_bool("is_active")?;
-    fields.finish("`is_active`")?;
-    let status = match is_active {
-        None => state.store.subscription(account.id, id).await,
-        Some(is_active) => state.store.set_active(account.id, id, is_active, state.clock.now()).await,
+    let events = wishes::events(&mut fields)?;
+    let url = fields.optional_string("url")?.map(std::borrow::Cow::into_owned);
+    let has_more = !fields.is_empty();
+    let wishes = Wishes::take(&mut fields, &state).await?;
+    fields.finish(KNOWN)?;
+    let mut status = state.store.subscription(account.id, id).await.map_err(not_found)?;
+    let url = match url {
+        Some(url) => Some(state.callback(&url).await?.as_str().to_owned()),
+        None => None,
     };
-    let view = View::from(status.map_err(not_found)?);
-    state.refresh_catalogue().await;
-    if is_active == Some(true) {
-        state.dispatcher.wake();
+    if is_active == Some(true) && status.subscription.options.pending.is_some() {
+        return Err(ApiError::conflict(
+            "the callback has yet to prove that it wants the events: POST to this subscription's path with `/verify`",
+        ));
     }
+
+    let mut shown = None;
+    if has_more || events.is_some() || url.is_some() {
+        let now = state.clock.now();
+        let new_secret = wishes.new_secret(state.open(&status.subscription)?.keys.scheme());
+        shown = new_secret.clone().flatten().map(|secret| secret.reveal());
+        status = state
+            .change_subscription(account.id, id, |subscription, secrets| {
+                if let Some(events) = &events {
+                    subscription.events.clone_from(events);
+                }
+                if let Some(url) = &url {
+                    subscription.url.clone_from(url);
+                }
+                wishes.apply_to_options(&mut subscription.options);
+                wishes.apply_to_credentials(secrets);
+                if let Some(secret) = &new_secret {
+                    secrets.keys.rotate(secret.clone(), wishes::OVERLAP, now);
+                }
+            })
+            .await?;
+    }
+    if let Some(is_active) = is_active {
+        status = state.store.set_active(account.id, id, is_active, state.clock.now()).await.map_err(not_found)?;
+    }
+    state.refresh_catalogue().await;
+    state.dispatcher.wake();
+    let mut view = state.view(status)?;
+    view.secret = shown;
     Ok(Json(view).into_response())
 }
 
@@ -166,15 +253,48 @@ async fn remove(State(state): State<ApiState>, id: query::Segment, headers: Head
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Goes over to another secret: a new one of the same kind, or the one in the body. The one before it signs as well for a while.
 async fn rotate_secret(
     State(state): State<ApiState>,
     id: query::Segment,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
-    let secret = SigningSecret::new(rand::random());
-    let status = state.store.rotate_secret(account.id, query::id(id)?, secret.clone()).await.map_err(not_found)?;
+    let account = auth::consumer(&state, request.headers()).await?;
+    let id = query::id(id)?;
+    let body = body::read_optional_json(&state, request, body::SMALL).await?;
+    let (given, overlap) = match &body {
+        None => (None, wishes::OVERLAP),
+        Some(body) => {
+            let mut fields = Fields::parse(&body.bytes)?;
+            let given = (wishes::secret(&mut fields)?, wishes::overlap(&mut fields)?);
+            fields.finish("`secret` and `overlap`")?;
+            given
+        }
+    };
+    let now = state.clock.now();
+    let status = state.store.subscription(account.id, id).await.map_err(not_found)?;
+    let scheme = state.open(&status.subscription)?.keys.scheme();
+    let Some(secret) = given.or_else(|| Secret::generate(scheme, rand::random())) else {
+        return Err(ApiError::conflict("nothing is signed here: choose a `signature` first, with PATCH"));
+    };
+    let status = state
+        .change_subscription(account.id, id, |_, secrets| secrets.keys.rotate(Some(secret.clone()), overlap, now))
+        .await?;
     // What is sent from now on is signed with the new one.
     state.refresh_catalogue().await;
-    Ok(Json(View { secret: Some(secret.reveal()), ..View::from(status) }).into_response())
+    let mut view = state.view(status)?;
+    view.secret = Some(secret.reveal());
+    Ok(Json(view).into_response())
+}
+
+/// Asks the callback now whether it wants the events.
+async fn verify(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+    let account = auth::consumer(&state, &headers).await?;
+    let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
+    let status = if status.subscription.options.pending.is_some() {
+        consent::ask(&state, status).await?
+    } else {
+        status
+    };
+    Ok(Json(state.view(status)?).into_response())
 }

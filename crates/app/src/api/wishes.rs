@@ -22,7 +22,7 @@ use crate::config::parse_duration;
 const OVERLAP_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// For how long they do where the request does not say.
-const OVERLAP: Duration = Duration::from_secs(86_400);
+pub const OVERLAP: Duration = Duration::from_secs(86_400);
 
 /// All members that may be chosen, for messages.
 pub const KNOWN: &str = "`event`, `url`, `is_active`, `signature`, `secret`, `auth`, `tls`, `headers`, `format`, `filter`, \
@@ -181,8 +181,7 @@ pub fn events(fields: &mut Fields<'_>) -> Result<Option<EventPatterns>, ApiError
             .collect::<Result<_, _>>()?,
         _ => return Err(rule(&"must be an event type, or a list of them")),
     };
-    let patterns = texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>().map_err(|error| rule(&error))?;
-    EventPatterns::new(patterns).map(Some).map_err(|error| rule(&error))
+    EventPatterns::from_texts(texts).map(Some).map_err(|error| rule(&error))
 }
 
 /// Takes out for how long the secret before a new one goes on signing.

@@ -1,0 +1,138 @@
+//! A subscription as its owner sees it: everything but its secrets.
+
+use hookcast_core::{
+    callback_auth::{CallbackAuth, ClientTls, CustomHeaders},
+    clock::Timestamp,
+    format::Format,
+    id::SubscriptionId,
+    options::{Consent, OnFailure, Ordering, Retries},
+    pattern::EventPatterns,
+    policy::SuccessRule,
+    secrets::Secrets,
+    signing::Scheme,
+};
+use hookcast_delivery::target::Defaults;
+use hookcast_store::catalogue::SubscriptionStatus;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config::show_duration;
+
+/// Whether anything is sent.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Active,
+    Inactive,
+    /// The callback has yet to prove that it wants the events.
+    PendingVerification,
+}
+
+/// A subscription as its owner sees it. Options that were not chosen are as the configuration has them.
+#[derive(Serialize)]
+pub struct View {
+    id: SubscriptionId,
+    user_id: String,
+    event: EventPatterns,
+    url: String,
+    is_active: bool,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<Consent>,
+    failure_count: u32,
+    failing_since: Option<Timestamp>,
+    /// When the next delivery finds out whether the callback is back; nothing is sent before.
+    probe_at: Option<Timestamp>,
+    created_at: Timestamp,
+    waiting: u64,
+    expired: u64,
+    signature: Scheme,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    /// Earlier secrets that still sign, and until when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier_secrets: Vec<EarlierSecret>,
+    auth: Option<Value>,
+    tls: Option<Value>,
+    headers: CustomHeaders,
+    format: Format,
+    filter: Option<String>,
+    ordering: Ordering,
+    on_failure: OnFailure,
+    rate_limit: Option<f64>,
+    max_in_flight: Option<u32>,
+    retries: Value,
+    success_status: SuccessRule,
+    timeout: String,
+    /// Shown when it is new, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EarlierSecret {
+    signature: Scheme,
+    until: Timestamp,
+}
+
+impl View {
+    /// The view of a subscription with these secrets.
+    pub fn new(status: SubscriptionStatus, secrets: &Secrets, defaults: &Defaults, now: Timestamp) -> Self {
+        let subscription = status.subscription;
+        let options = subscription.options;
+        let earlier = secrets.keys.earlier().filter(|(_, until)| *until > now);
+        Self {
+            id: subscription.id,
+            user_id: subscription.user_id,
+            event: subscription.events,
+            url: subscription.url,
+            is_active: subscription.is_active,
+            state: match (subscription.is_active, options.pending) {
+                (true, _) => State::Active,
+                (false, None) => State::Inactive,
+                (false, Some(_)) => State::PendingVerification,
+            },
+            consent: options.pending,
+            failure_count: subscription.health.failure_count,
+            failing_since: subscription.health.failing_since,
+            probe_at: subscription.health.probe_at,
+            created_at: subscription.created_at,
+            waiting: status.waiting,
+            expired: status.expired,
+            signature: secrets.keys.scheme(),
+            public_key: secrets.keys.current().and_then(|secret| secret.public_key()),
+            earlier_secrets: earlier
+                .map(|(secret, until)| EarlierSecret { signature: secret.scheme(), until })
+                .collect(),
+            auth: secrets.auth.as_ref().map(CallbackAuth::public_view),
+            tls: secrets.tls.as_ref().map(ClientTls::public_view),
+            headers: options.headers,
+            format: options.format.unwrap_or(defaults.format),
+            filter: options.filter,
+            ordering: options.ordering.unwrap_or(defaults.ordering),
+            on_failure: options.on_failure.unwrap_or(defaults.on_failure),
+            rate_limit: options.rate_limit.or(defaults.rate_limit),
+            max_in_flight: options.max_in_flight,
+            retries: options.retries.map_or_else(
+                || defaults.schedule.delays.iter().map(|delay| show_duration(*delay)).collect(),
+                |retries| shown(&retries),
+            ),
+            success_status: options.success_status.unwrap_or(defaults.success),
+            timeout: show_duration(
+                options.timeout_ms.map_or(defaults.timeout, |ms| std::time::Duration::from_millis(ms.into())),
+            ),
+            secret: None,
+        }
+    }
+}
+
+/// A schedule as it may be wished.
+fn shown(retries: &Retries) -> Value {
+    let duration = |millis: u64| show_duration(std::time::Duration::from_millis(millis));
+    match retries {
+        Retries::Delays(delays) => delays.iter().map(|millis| duration(*millis)).collect(),
+        Retries::Exponential { first, factor, longest, count } => {
+            json!({ "first": duration(*first), "factor": factor, "longest": duration(*longest), "count": count })
+        }
+    }
+}
