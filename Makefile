@@ -6,8 +6,8 @@ BIN := target/release/hookcast
 BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test crash lint fmt deny bench bench-quick costs fuzz image image-check tools-c tools-nextest
-.PHONY: tools-deny tools-stores tools-costs tools-fuzz tools-image clean
+.PHONY: help build run demo test crash lint fmt cloudevents deny bench bench-quick costs fuzz image image-check tools-c tools-nextest
+.PHONY: tools-deny tools-stores tools-costs tools-fuzz tools-python tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -34,6 +34,9 @@ lint: tools-c ## Formatting and clippy, warnings denied
 
 fmt: ## Format everything
 	$(CARGO) fmt --all
+
+cloudevents: tools-c tools-nextest tools-python ## Let the SDK of CloudEvents, from PyPI, read what Hookcast writes
+	scripts/with-cloudevents $(CARGO) nextest run --package hookcast-core --run-ignored only -E 'test(sdk)'
 
 deny: tools-deny ## Licences and bans of dependencies
 	$(CARGO) deny check licenses bans sources
@@ -87,6 +90,9 @@ tools-deny:
 tools-fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz"; $(CARGO) install cargo-fuzz --locked; }
 	@command -v g++ >/dev/null || { echo "installing a C++ compiler (package g++)"; $(APT) g++; }
+
+tools-python:
+	@python3 -c 'import ensurepip' 2>/dev/null || { echo "installing Python (package python3-venv)"; $(APT) python3-venv; }
 
 tools-image:
 	@command -v python3 >/dev/null || { echo "installing Python (package python3)"; $(APT) python3; }

@@ -1,5 +1,7 @@
 //! Each format to the letter, and what holds for all of them.
 
+mod sdk;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
@@ -121,6 +123,10 @@ fn payloads() -> impl Strategy<Value = String> {
     (value, any::<bool>()).prop_map(|(value, pretty)| if pretty { format!("{value:#}") } else { value.to_string() })
 }
 
+fn sources() -> impl Strategy<Value = String> {
+    "(?s).{1,20}"
+}
+
 fn event_types() -> impl Strategy<Value = String> {
     "[A-Za-z0-9_.:/-]{1,256}"
 }
@@ -128,7 +134,7 @@ fn event_types() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bodies_are_json_that_holds_the_payload_as_it_was(
-        payload in payloads(), event_type in event_types(), source in "(?s).{1,20}",
+        payload in payloads(), event_type in event_types(), source in sources(),
     ) {
         let event = event(&event_type, &payload);
         for format in Format::ALL {
@@ -146,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn headers_hold_what_the_body_would(event_type in event_types(), source in "(?s).{1,20}") {
+    fn headers_hold_what_the_body_would(event_type in event_types(), source in sources()) {
         let event = event(&event_type, "{}");
         let formatter = formatter(&source);
         let structured: Value = serde_json::from_slice(&formatter.message(Format::CloudEvents, &event).body).unwrap();
