@@ -14,11 +14,14 @@ use hookcast_core::{
     clock::{Clock, SystemClock},
     format::Formatter,
     guard::AllowedNetworks,
+    policy::HealthPolicy,
+    sealing::MasterKeys,
     token::TokenHash,
 };
 use hookcast_delivery::{
     client::{Client, ClientSettings},
     service::{Resources, Service, Settings},
+    target::Defaults,
 };
 use hookcast_store::{
     Limits, Location, ServerLock, Settings as StoreSettings, SqliteLocation, Store, StoreError, StoreKind, engine::Role,
@@ -178,25 +181,33 @@ pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resou
         extra_authorities: config.delivery.ca_file.clone(),
     };
     let client = Client::new(settings, Arc::clone(&clock))?;
-    Ok(Resources { store, clock, client })
+    let master_keys = MasterKeys::new(config.encryption.master_keys.iter().cloned()).map(Arc::new);
+    Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)? })
 }
 
 /// The rules of delivery, from the settings.
 pub fn delivery_settings(config: &Config) -> Settings {
     let (delivery, envelope) = (&config.delivery, &config.envelope);
     Settings {
-        schedule: delivery.retry.clone(),
-        success: delivery.success,
-        deactivation: delivery.deactivation,
+        defaults: Defaults {
+            format: delivery.format,
+            ordering: delivery.ordering,
+            on_failure: delivery.on_failure,
+            rate_limit: delivery.rate_limit,
+            schedule: delivery.retry.clone(),
+            success: delivery.success,
+            timeout: delivery.timeout,
+        },
+        health: HealthPolicy { deactivation: delivery.deactivation, breaker: delivery.breaker },
         deduplicate: config.deduplicate,
         delivers: config.role != NodeRole::Api,
-        timeout: delivery.timeout,
         lease: delivery.lease,
         in_flight: delivery.max_in_flight,
         in_flight_per_subscription: delivery.max_in_flight_per_subscription,
         bytes: BODIES_IN_MEMORY,
         retention: config.retention.age,
         formatter: Formatter::new(&envelope.creator, &envelope.source, &envelope.description),
+        operators: config.notices.operators.iter().cloned().collect(),
     }
 }
 
@@ -246,7 +257,7 @@ pub async fn take_over_dead_servers(config: &Config, store: &Arc<dyn Store>) -> 
 async fn end_dead_servers(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<()> {
     if let Location::Sqlite(_) = location(config)? {
         let now = SystemClock.now();
-        let holder = store.join(Role::OnlyServer, config.delivery.lease, now).await?;
+        let holder = store.join(Role::OnlyServer, None, config.delivery.lease, now).await?;
         store.leave(holder, now).await?;
     }
     Ok(())

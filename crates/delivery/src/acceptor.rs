@@ -2,7 +2,7 @@
 //! and send what is held straight from memory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering as Atomic},
@@ -14,12 +14,13 @@ use hookcast_core::{
     clock::Timestamp,
     event::Event,
     format::{Format, Message},
-    id::SubscriptionId,
+    id::{AccountId, SubscriptionId},
     options::Ordering,
     policy::Deduplicate,
 };
 use hookcast_store::{
     AcceptError, StoreError,
+    catalogue::Recipient,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
 };
 
@@ -41,12 +42,25 @@ pub struct Submission {
     pub event: Event,
     /// Whether the setting for equal content applies to it.
     pub deduplicate: bool,
+    /// It is a notice: only those get it whom it concerns.
+    pub about: Option<About>,
+}
+
+/// Whom a notice concerns.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// The account, and with it the operators.
+    pub account: AccountId,
+    /// The subscription, which itself does not get it.
+    pub subscription: SubscriptionId,
 }
 
 /// Accepts events.
 pub struct Acceptor {
     dispatcher: Arc<Dispatcher>,
     deduplicate: Deduplicate,
+    /// The `user_id`s of accounts that get everybody's notices.
+    operators: HashSet<String>,
     refusals: Refusals,
 }
 
@@ -76,8 +90,8 @@ impl Refusals {
 impl Acceptor {
     /// One that hands its deliveries to this dispatcher.
     #[must_use]
-    pub fn new(dispatcher: Arc<Dispatcher>, deduplicate: Deduplicate) -> Self {
-        Self { dispatcher, deduplicate, refusals: Refusals::default() }
+    pub fn new(dispatcher: Arc<Dispatcher>, deduplicate: Deduplicate, operators: HashSet<String>) -> Self {
+        Self { dispatcher, deduplicate, operators, refusals: Refusals::default() }
     }
 
     /// Accepts events, all or none. When it answers, they and all that is needed to deliver them are on disk.
@@ -144,7 +158,10 @@ impl Acceptor {
         let mut scheduler = self.dispatcher.scheduler();
         let mut events = Vec::with_capacity(submissions.len());
         for (submission, audience) in submissions.iter().zip(audiences) {
-            let recipients = audience.recipients(&submission.event);
+            let mut recipients = audience.recipients(&submission.event);
+            if let Some(about) = submission.about {
+                recipients = recipients.iter().copied().filter(|recipient| self.concerns(about, recipient)).collect();
+            }
             let size = submission.event.payload.get().len();
             let reserved = (0_u32..)
                 .zip(recipients.iter())
@@ -161,6 +178,15 @@ impl Acceptor {
         drop(scheduler);
         let holder = parts.lease.holder();
         Batch { catalogue, holder, events, deduplicate: self.deduplicate, idempotency: idempotency.cloned() }
+    }
+
+    /// Whether a subscription gets notices of another one.
+    fn concerns(&self, about: About, recipient: &Recipient) -> bool {
+        let target = self.dispatcher.parts().directory.target(recipient.subscription);
+        target.is_some_and(|target| {
+            target.subscription != about.subscription
+                && (target.account == about.account || self.operators.contains(&target.user_id))
+        })
     }
 
     /// Sends what is held, gives back the room of duplicates, and tells of what else is due.

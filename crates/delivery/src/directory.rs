@@ -123,6 +123,12 @@ impl Directory {
         self.lock().targets.get(&id).cloned()
     }
 
+    /// How to reach every subscription.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.lock().targets.values().cloned().collect()
+    }
+
     /// Every active subscription, of one event type or of all.
     #[must_use]
     pub fn active(&self, event: Option<&EventType>) -> Vec<SubscriptionId> {

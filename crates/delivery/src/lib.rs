@@ -6,10 +6,12 @@
 pub mod acceptor;
 pub mod chores;
 pub mod client;
+pub mod consent;
 pub mod courier;
 pub mod directory;
 pub mod dispatcher;
 pub mod lease;
+pub mod notices;
 pub mod parts;
 pub mod pass;
 pub mod recorder;

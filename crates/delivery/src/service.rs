@@ -1,6 +1,6 @@
 //! All of delivery as one thing that starts and stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use hookcast_core::{
     clock::Clock,
@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     acceptor::Acceptor, chores, client::Client, courier::Courier, directory::Directory, dispatcher::Dispatcher,
-    lease::Lease, parts::Parts, pass, recorder::Recorder, scheduler::Bounds, target::{Defaults, Targets},
+    lease::Lease, mail::Mailer, notices, parts::Parts, pass, recorder::Recorder, scheduler::Bounds, target::{Defaults, Targets},
 };
 
 /// How long the last outcomes may take to be written.
@@ -34,8 +34,6 @@ pub struct Settings {
     pub deduplicate: Deduplicate,
     /// Whether this process delivers. One that does not leaves what it accepts to others.
     pub delivers: bool,
-    /// The deadline of an attempt; the client has the same.
-    pub timeout: Duration,
     /// The length of this process's lease.
     pub lease: Duration,
     /// Attempts in flight, in all.
@@ -48,6 +46,8 @@ pub struct Settings {
     pub retention: Duration,
     /// How events are written.
     pub formatter: Formatter,
+    /// The `user_id`s of accounts that get everybody's notices.
+    pub operators: HashSet<String>,
 }
 
 /// What delivery needs from outside.
@@ -61,6 +61,8 @@ pub struct Resources {
     pub client: Client,
     /// What secrets at rest are encrypted with, if they are.
     pub master_keys: Option<Arc<MasterKeys>>,
+    /// What sends notices, if mail is set up.
+    pub mailer: Option<Arc<Mailer>>,
 }
 
 impl Resources {
@@ -130,7 +132,10 @@ impl Service {
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));
         background.spawn(async move { chores::retain(&store, &clock, settings.retention).await });
 
-        let acceptor = Arc::new(Acceptor::new(Arc::clone(&dispatcher), settings.deduplicate));
+        let acceptor =
+            Arc::new(Acceptor::new(Arc::clone(&dispatcher), settings.deduplicate, settings.operators.clone()));
+        let (telling, posting, mailer) = (Arc::clone(&dispatcher), Arc::clone(&acceptor), resources.mailer.clone());
+        background.spawn(async move { notices::give(telling.parts(), &posting, mailer.as_deref()).await });
         Ok(Self { acceptor, dispatcher, lease, recorder, background, keeper })
     }
 

@@ -56,6 +56,8 @@ pub struct Target {
     pub subscription: SubscriptionId,
     /// Whose it is.
     pub account: AccountId,
+    /// The `user_id` of that account.
+    pub user_id: String,
     /// Where it is. `None` when the URL does not fit into a request.
     pub uri: Option<Uri>,
     /// Scheme, host and port: what it shares with other subscriptions.
@@ -137,6 +139,7 @@ impl Targets {
         Target {
             subscription: subscription.id,
             account: subscription.account,
+            user_id: subscription.user_id,
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
             host: url.map(|url| url.origin().ascii_serialization()).unwrap_or_default().into(),
             masked_url: mask_query(&subscription.url),

@@ -82,6 +82,21 @@ pub async fn read_json(state: &ApiState, request: Request, max: usize) -> Result
     }
 }
 
+/// Reads a body of JSON that may be left out.
+///
+/// # Errors
+/// As [`read_json`].
+pub async fn read_optional_json(
+    state: &ApiState,
+    request: Request,
+    max: usize,
+) -> Result<Option<Buffered>, ApiError> {
+    if request.body().size_hint().exact() == Some(0) {
+        return Ok(None);
+    }
+    read_json(state, request, max).await.map(Some)
+}
+
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors

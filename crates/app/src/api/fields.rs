@@ -82,6 +82,11 @@ impl<'a> Fields<'a> {
         self.take(name).map(|raw| serde_json::from_str(raw.get()).map_err(rule)).transpose()
     }
 
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Makes sure that nothing is left: a misspelt member is a mistake and not a wish to be ignored.
     ///
     /// # Errors

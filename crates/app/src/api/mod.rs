@@ -3,26 +3,32 @@
 mod accounts;
 mod auth;
 mod body;
+mod consent;
 mod deliveries;
 mod error;
 mod events;
 mod fields;
 mod health;
 mod query;
+mod subscription_view;
 mod subscriptions;
 mod trigger;
+mod webhook_keys;
+mod wishes;
 
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use axum::{Router, extract::FromRef, middleware, routing::MethodRouter};
-use hookcast_core::{clock::Clock, guard::AllowedNetworks, token::TokenHash};
+use hookcast_core::{clock::Clock, guard::AllowedNetworks, options::Consent, token::TokenHash};
 use hookcast_delivery::{
     acceptor::Acceptor,
     dispatcher::Dispatcher,
     service::{Resources, Service},
+    target::Targets,
 };
 use hookcast_store::Store;
 use tokio::sync::Semaphore;
@@ -47,6 +53,12 @@ pub struct Inner {
     dispatcher: Arc<Dispatcher>,
     allowed: AllowedNetworks,
     limits: Limits,
+    /// The longest that an attempt may take.
+    timeout: Duration,
+    /// What every callback must prove.
+    consent: Option<Consent>,
+    /// The name by which callbacks know this service.
+    origin: String,
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
     trigger_token: TokenHash,
@@ -77,6 +89,9 @@ impl ApiState {
             dispatcher: Arc::clone(service.dispatcher()),
             allowed: lifecycle::allowed_networks(config),
             limits: config.limits.clone(),
+            timeout: config.delivery.timeout,
+            consent: config.delivery.consent,
+            origin: config.delivery.origin.clone(),
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),
             trigger_token: TokenHash::of(&tokens.trigger),
@@ -87,6 +102,11 @@ impl ApiState {
 }
 
 impl Inner {
+    /// How subscriptions are made ready to deliver to.
+    fn targets(&self) -> &Targets {
+        self.dispatcher.parts().directory.make()
+    }
+
     /// Lets deliveries follow a change of subscriptions at once. Where that fails they follow it soon: the change is stored, and
     /// the dispatcher sees it when it next looks for work.
     async fn refresh_catalogue(&self) {
@@ -112,13 +132,15 @@ impl fmt::Debug for ApiState {
 
 /// Every route. Each answers with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
-    let routes: [(&str, MethodRouter<ApiState>); 11] = [
+    let routes: [(&str, MethodRouter<ApiState>); 13] = [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
         ("/webhooks/subscribe", subscriptions::subscribe_routes()),
         ("/webhooks/subscriptions", subscriptions::list_routes()),
         ("/webhooks/subscriptions/{id}", subscriptions::routes()),
         ("/webhooks/subscriptions/{id}/rotate-secret", subscriptions::rotate_routes()),
+        ("/webhooks/subscriptions/{id}/verify", subscriptions::verify_routes()),
+        ("/.well-known/webhook-keys", webhook_keys::routes()),
         ("/webhooks/subscriptions/{id}/deliveries", deliveries::routes()),
         ("/webhooks/trigger", trigger::routes()),
         ("/webhooks/events/{id}", events::routes()),

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use hookcast_core::{
     canonical::{CanonicalError, ContentMd5, MAX_DEPTH},
     clock::Timestamp,
-    event::{Event, EventType},
+    event::{EVENT_KEY_MAX, Event, EventType},
     id::EventId,
+    pattern::OWN_EVENT_TYPES,
 };
 use hookcast_delivery::acceptor::{REMEMBER_KEY, Submission};
 use hookcast_store::engine::Idempotency;
@@ -147,6 +148,16 @@ fn submissions(texts: &[&str], max_size: usize, now: Timestamp) -> Result<Vec<Su
     texts.iter().copied().enumerate().map(submission).collect()
 }
 
+/// The ordering key.
+fn key(fields: &mut Fields<'_>) -> Result<Option<String>, ApiError> {
+    let Some(key) = fields.optional_string("key")? else { return Ok(None) };
+    if key.is_empty() || key.len() > EVENT_KEY_MAX || key.chars().any(char::is_control) {
+        let rule = format!("must have 1 to {EVENT_KEY_MAX} bytes and no control characters");
+        return Err(ApiError::invalid_field("key", &rule));
+    }
+    Ok(Some(key.into_owned()))
+}
+
 fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission, ApiError> {
     let mut fields = Fields::parse_text(text)?;
     let event_type: EventType = fields
@@ -155,7 +166,11 @@ fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission,
         .map_err(|rule: hookcast_core::event::InvalidEventType| ApiError::invalid_field("event", &rule.to_string()))?;
     let payload = fields.required("payload")?;
     let deduplicate = fields.optional_bool("deduplicate")?.unwrap_or(true);
-    fields.finish("`event`, `payload` and `deduplicate`")?;
+    let key = key(&mut fields)?;
+    fields.finish("`event`, `payload`, `key` and `deduplicate`")?;
+    if OWN_EVENT_TYPES.contains(&event_type.as_str()) {
+        return Err(ApiError::invalid_field("event", "is a type of the service's own notices; choose another name"));
+    }
     if payload.get().len() > max_size {
         return Err(ApiError::too_large(format!(
             "a payload may have {max_size} bytes; this one has {}",
@@ -172,6 +187,6 @@ fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission,
         )
     })?;
     let event =
-        Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, payload: payload.to_owned() };
-    Ok(Submission { event, deduplicate })
+        Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key, payload: payload.to_owned() };
+    Ok(Submission { event, deduplicate, about: None })
 }

@@ -21,14 +21,19 @@ mod value;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use hookcast_core::policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule};
+use hookcast_core::{
+    format::Format,
+    options::{Consent, OnFailure, Ordering},
+    policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
+    sealing::MasterKey,
+};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Serialize;
 
 pub use self::{
     errors::{ConfigError, ConfigErrors, Source},
-    quantity::parse_duration,
+    quantity::{parse_duration, show_duration},
     reference::reference,
     value::DatabaseUrl,
 };
@@ -50,6 +55,10 @@ pub struct Config {
     pub limits: Limits,
     /// How events get out.
     pub delivery: Delivery,
+    /// What encrypts secrets at rest.
+    pub encryption: Encryption,
+    /// Who gets notices.
+    pub notices: Notices,
     /// Whether an event that was there before is sent again.
     pub deduplicate: Deduplicate,
     /// How long the past is kept.
@@ -147,6 +156,22 @@ pub struct Delivery {
     pub retry: RetrySchedule,
     /// When a failing subscription is made inactive.
     pub deactivation: DeactivationPolicy,
+    /// When a failing subscription's deliveries stop for a while.
+    pub breaker: BreakerPolicy,
+    /// Attempts a second for a subscription whose callback has just come back.
+    pub recovery_rate: u32,
+    /// What a delivery's body looks like.
+    pub format: Format,
+    /// Which deliveries wait for each other.
+    pub ordering: Ordering,
+    /// What an ordered delivery whose retries are used up does to those behind it.
+    pub on_failure: OnFailure,
+    /// Attempts a second for one subscription; `None` is without a limit.
+    pub rate_limit: Option<f64>,
+    /// What a callback must prove before the first delivery.
+    pub consent: Option<Consent>,
+    /// The name by which callbacks know this service.
+    pub origin: String,
     /// Networks that are no public ones and may be called nevertheless.
     pub allow_networks: Vec<IpNet>,
     /// The most attempts at once in the whole process.
@@ -157,6 +182,20 @@ pub struct Delivery {
     pub max_waiting: u64,
     /// A PEM file of certificate authorities that are trusted besides the public ones.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What encrypts secrets at rest.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// The first one encrypts, and all decrypt; none: nothing is encrypted.
+    pub master_keys: Vec<MasterKey>,
+}
+
+/// Who gets notices.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    /// Accounts that get everybody's, by `user_id`.
+    pub operators: Vec<String>,
 }
 
 /// How long the past is kept.

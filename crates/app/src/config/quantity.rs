@@ -27,7 +27,7 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// Writes a duration in the largest unit that says it in a whole number. What is below a millisecond is cut off.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let unit = TIMES.iter().find(|(_, factor)| millis != 0 && millis.is_multiple_of(u128::from(*factor)));
     unit.map_or_else(|| "0".to_owned(), |(name, factor)| format!("{}{name}", millis / u128::from(*factor)))

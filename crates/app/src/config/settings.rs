@@ -2,11 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use hookcast_core::policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule};
+use hookcast_core::{
+    format::Format,
+    options::{Consent, OnFailure, Ordering},
+    policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
+};
 use tracing::Level;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Delivery, Envelope, Limits, Log, LogFormat, NodeRole, Registration,
+    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, NodeRole, Notices, Registration,
     RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
         Invalid, Raw, address, choice, database_url, duration, integer, line, masked, network, number, path, plain,
@@ -282,6 +286,125 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.delivery.deactivation.after, raw.one(duration(Duration::ZERO..=CENTURY))),
     },
     Setting {
+        key: "delivery.breaker_failures",
+        default: "5",
+        doc: "After how many failures in a row a subscription's deliveries wait, and one at a time finds out when the callback \
+              is back. Those that fail side by side count once. `0`: never.",
+        allowed: "an integer from 0 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.breaker.failures, raw.one(integer(0..=1_000_000))),
+    },
+    Setting {
+        key: "delivery.breaker_pause",
+        default: "5s",
+        doc: "The pause before the first delivery that finds out; each one that fails doubles it.",
+        allowed: "a duration such as `5s`, from `1ms` to `1h`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.breaker.first_pause, raw.one(duration(MILLISECOND..=HOUR))),
+    },
+    Setting {
+        key: "delivery.breaker_longest_pause",
+        default: "5m",
+        doc: "The longest pause between deliveries that find out.",
+        allowed: "a duration such as `5m`, from `1ms` to `36500d`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.breaker.longest_pause, raw.one(duration(MILLISECOND..=CENTURY))),
+    },
+    Setting {
+        key: "delivery.recovery_rate",
+        default: "100",
+        doc: "How many attempts a second begin for a subscription whose callback has just come back. It doubles every ten \
+              seconds until it is no bound any more.",
+        allowed: "an integer from 1 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.recovery_rate, raw.one(integer(1..=1_000_000))),
+    },
+    Setting {
+        key: "delivery.format",
+        default: "hookcast",
+        doc: "What a delivery's body looks like where a subscription does not say.",
+        allowed: "`hookcast`, `standard`, `cloudevents`, `cloudevents-binary` or `raw`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.format, raw.one(|text| text.parse().ok())),
+    },
+    Setting {
+        key: "delivery.ordering",
+        default: "none",
+        doc: "Which deliveries wait for each other where a subscription does not say: none, all of a subscription, or those of \
+              events with the same key.",
+        allowed: "`none`, `subscription` or `key`",
+        show: plain,
+        set: |config, raw| {
+            let orders = [("none", Ordering::None), ("subscription", Ordering::Subscription), ("key", Ordering::Key)];
+            put(&mut config.delivery.ordering, raw.one(choice(orders)))
+        },
+    },
+    Setting {
+        key: "delivery.on_failure",
+        default: "block",
+        doc: "What an ordered delivery whose retries are used up does to those behind it where a subscription does not say: they \
+              wait on while it is tried at the last delay, or it has failed and they go on.",
+        allowed: "`block` or `skip`",
+        show: plain,
+        set: |config, raw| {
+            put(&mut config.delivery.on_failure, raw.one(choice([("block", OnFailure::Block), ("skip", OnFailure::Skip)])))
+        },
+    },
+    Setting {
+        key: "delivery.rate_limit",
+        default: "0",
+        doc: "How many attempts a second begin for one subscription, over all nodes, where it does not say. `0`: any number.",
+        allowed: "a number from 0 to 100000",
+        show: plain,
+        set: |config, raw| {
+            put(&mut config.delivery.rate_limit, raw.one(number(0.0..=100_000.0)).map(|n| (n > 0.0).then_some(n)))
+        },
+    },
+    Setting {
+        key: "delivery.consent",
+        default: "none",
+        doc: "Whether a callback must prove that it wants the events before the first delivery: by the CloudEvents handshake \
+              (`OPTIONS`), or by sending a challenge back. A subscription may ask for more than this, not for less.",
+        allowed: "`none`, `cloudevents` or `challenge`",
+        show: plain,
+        set: |config, raw| {
+            let kinds = [
+                ("none", None),
+                ("cloudevents", Some(Consent::CloudEvents)),
+                ("challenge", Some(Consent::Challenge)),
+            ];
+            put(&mut config.delivery.consent, raw.one(choice(kinds)))
+        },
+    },
+    Setting {
+        key: "delivery.origin",
+        default: "hookcast",
+        doc: "The name by which callbacks know this service in the CloudEvents handshake (`WebHook-Request-Origin`).",
+        allowed: "a DNS name such as `events.example.org`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.origin, raw.one(origin)),
+    },
+    Setting {
+        key: "encryption.master_keys",
+        default: "",
+        doc: "What secrets in the store are encrypted with. The first key encrypts; those after it decrypt what was encrypted \
+              before. `hookcast store rekey` brings all of it to the first. Empty: secrets are stored as they are.",
+        allowed: "a list of at most 10 keys, each `hcmk_` and 32 bytes in base64; `hookcast store new-key` makes one",
+        show: masked,
+        set: |config, raw| {
+            put(&mut config.encryption.master_keys, raw.list(10, |text| text.parse().ok()))
+        },
+    },
+    Setting {
+        key: "notices.operators",
+        default: "",
+        doc: "The `user_id`s of accounts whose subscriptions to `subscription.failing`, `subscription.recovered` and \
+              `subscription.deactivated` get the notices of everybody. All others get those of their own.",
+        allowed: "a list of at most 100 user_ids",
+        show: plain,
+        set: |config, raw| put(&mut config.notices.operators, raw.list(100, |text| Some(text.to_owned()))),
+    },
+    Setting {
         key: "delivery.allow_networks",
         default: "",
         doc: "Networks that may be called although they are private, local or otherwise not public.",
@@ -398,6 +521,11 @@ const LEVELS: [(&str, Level); 5] = [
     ("trace", Level::TRACE),
 ];
 
+fn origin(text: &str) -> Option<String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+    ((1..=253).contains(&text.len()) && text.bytes().all(allowed)).then(|| text.to_owned())
+}
+
 fn deduplicate(text: &str) -> Option<Deduplicate> {
     match text {
         "off" => Some(Deduplicate::Off),
@@ -431,12 +559,22 @@ impl Config {
                 success: SuccessRule::default(),
                 retry: RetrySchedule { delays: Vec::new(), jitter: 0.0 },
                 deactivation: DeactivationPolicy { max_failures: 0, after: Duration::ZERO },
+                breaker: BreakerPolicy { failures: 0, first_pause: Duration::ZERO, longest_pause: Duration::ZERO },
+                recovery_rate: 0,
+                format: Format::default(),
+                ordering: Ordering::None,
+                on_failure: OnFailure::Block,
+                rate_limit: None,
+                consent: None,
+                origin: String::new(),
                 allow_networks: Vec::new(),
                 max_in_flight: 0,
                 max_in_flight_per_subscription: 0,
                 max_waiting: 0,
                 ca_file: None,
             },
+            encryption: Encryption { master_keys: Vec::new() },
+            notices: Notices { operators: Vec::new() },
             deduplicate: Deduplicate::default(),
             retention: Retention { age: Duration::ZERO },
             envelope: Envelope { creator: String::new(), source: String::new(), description: String::new() },

@@ -90,6 +90,14 @@ pub struct Jwk {
     x: String,
 }
 
+impl Jwk {
+    /// The key's id: its thumbprint.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+}
+
 /// RFC 7638, section 3: the digest of the members that are required, in their order.
 fn thumbprint(x: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))

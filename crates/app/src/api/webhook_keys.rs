@@ -1,0 +1,43 @@
+//! `/.well-known/webhook-keys`: the public keys with which receivers check signatures of the scheme `v1a`.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+use hookcast_core::{id::SubscriptionId, signing::Jwk};
+use http::{HeaderValue, Uri, header};
+use serde::Serialize;
+
+use super::{ApiState, error::ApiError, query};
+
+/// For so long a receiver may keep what it has got: shorter than any overlap of secrets that is of use.
+const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// A JWK set (RFC 7517, section 5).
+#[derive(Serialize)]
+struct KeySet {
+    keys: Vec<Jwk>,
+}
+
+/// The route of the keys: all of them, or with `?subscription=` those of one.
+pub fn routes() -> MethodRouter<ApiState> {
+    get(keys)
+}
+
+async fn keys(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiError> {
+    let only: Option<SubscriptionId> = query::parsed(&uri, "subscription")?;
+    let now = state.clock.now();
+    let targets = match only {
+        Some(id) => state.dispatcher.parts().directory.target(id).into_iter().collect(),
+        None => state.dispatcher.parts().directory.targets(),
+    };
+    let mut seen = BTreeSet::new();
+    let credentials = targets.iter().filter_map(|target| target.credentials.as_ref().ok());
+    let keys = credentials.flat_map(|credentials| credentials.keys.jwks(now));
+    let keys = keys.filter(|key| seen.insert(key.kid().to_owned())).collect();
+    Ok(([(header::CACHE_CONTROL, CACHE)], Json(KeySet { keys })).into_response())
+}
