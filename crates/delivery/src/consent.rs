@@ -2,14 +2,16 @@
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use hookcast_core::delivery::AttemptResult;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use http_body_util::Full;
 
 use crate::{
-    client::{Answered, Request},
     courier::{Courier, USER_AGENT},
     target::Target,
 };
+
+/// The longest answer that is read, in bytes.
+const ANSWER_MAX: usize = 4_096;
 
 /// What a callback says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +39,10 @@ impl Courier {
             Ok(answer) => answer,
             Err(reason) => return refused(reason),
         };
-        if !answer.status.is_success() {
-            return refused(format!("it answered {}", answer.status.as_u16()));
+        if !answer.status().is_success() {
+            return refused(format!("it answered {}", answer.status().as_u16()));
         }
-        let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         match text("webhook-allowed-origin") {
             Some("*") => {}
             Some(allowed) if allowed.eq_ignore_ascii_case(origin) => {}
@@ -64,10 +66,10 @@ impl Courier {
             Ok(answer) => answer,
             Err(reason) => return refused(reason),
         };
-        if !answer.status.is_success() {
-            return refused(format!("it answered {}", answer.status.as_u16()));
+        if !answer.status().is_success() {
+            return refused(format!("it answered {}", answer.status().as_u16()));
         }
-        if answer.body.trim_ascii() == challenge.as_bytes() {
+        if answer.body().trim_ascii() == challenge.as_bytes() {
             Asked::Agreed { rate_per_minute: None }
         } else {
             refused("its answer is not the challenge")
@@ -80,15 +82,18 @@ impl Courier {
         method: Method,
         challenge: Option<&str>,
         headers: HeaderMap,
-    ) -> Result<Answered, String> {
-        let credentials = target.credentials.as_ref().map_err(Clone::clone)?;
+    ) -> Result<Response<Bytes>, String> {
+        let access = target.access.as_ref().map_err(Clone::clone)?;
         let uri = target.uri.as_ref().ok_or("the callback URL does not fit into a request")?;
         let uri = match challenge {
             Some(challenge) => with_challenge(uri, challenge).ok_or("the callback URL is too long")?,
             None => uri.clone(),
         };
-        let request = Request { method, uri: &uri, headers, body: Bytes::new() };
-        let asked = self.client().ask(request, credentials.auth.as_ref(), credentials.tls.as_ref());
+        let mut request = http::Request::new(Full::new(Bytes::new()));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let asked = self.client().exchange_as(access.credentials.as_ref(), request, ANSWER_MAX);
         match tokio::time::timeout(target.timeout, asked).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(failed)) => Err(failed.detail),

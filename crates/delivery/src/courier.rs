@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
-    client::{Client, Request},
+    client::Client,
     scheduler::{Feedback, Work},
-    target::{Credentials, Target},
+    target::{Access, Target},
 };
 
 /// What Hookcast calls itself.
@@ -32,6 +32,11 @@ impl Courier {
         Self { client, clock }
     }
 
+    /// What requests are sent with.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Makes one attempt at a delivery.
     pub async fn attempt(&self, work: &Work, target: &Target) -> Outcome {
         let time = self.clock.now();
@@ -47,18 +52,23 @@ impl Courier {
     }
 
     async fn send(&self, work: &Work, target: &Target, now: Timestamp) -> AttemptResult {
-        let credentials = match &target.credentials {
-            Ok(credentials) => credentials,
+        let access = match &target.access {
+            Ok(access) => access,
             Err(reason) => return unsent(Failure::Auth, reason),
         };
         let Some(uri) = &target.uri else {
             return unsent(Failure::Protocol, "the callback URL does not fit into a request");
         };
-        let Some(headers) = headers(work, target, credentials, now) else {
+        let Some(headers) = headers(work, target, access, now) else {
             return unsent(Failure::Protocol, "a header does not fit into a request");
         };
-        let request = Request { uri, headers, body: work.message.body.clone() };
-        let sent = self.client.send(request, credentials.auth.as_ref(), credentials.tls.as_ref());
+        let body = work.message.body.clone();
+        let sent = async {
+            match &access.credentials {
+                None => self.client.send(uri, headers, body).await,
+                Some(credentials) => self.client.send_as(credentials, uri, headers, body).await,
+            }
+        };
         match tokio::time::timeout(target.timeout, sent).await {
             Ok(result) => result,
             Err(_) => {
@@ -74,10 +84,10 @@ fn unsent(failure: Failure, detail: &str) -> AttemptResult {
 
 /// The headers of the Standard Webhooks specification, "Webhook headers", those of the format, and those that the subscription's
 /// owner wants.
-fn headers(work: &Work, target: &Target, credentials: &Credentials, now: Timestamp) -> Option<HeaderMap> {
+fn headers(work: &Work, target: &Target, access: &Access, now: Timestamp) -> Option<HeaderMap> {
     let id = work.event.to_string();
     let timestamp = now.as_seconds();
-    let signature = credentials.keys.sign(&id, timestamp, &work.message.body, now);
+    let signature = access.keys.sign(&id, timestamp, &work.message.body, now);
     let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
     headers.extend(target.headers.clone());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(work.message.content_type));

@@ -11,6 +11,7 @@ pub mod courier;
 pub mod directory;
 pub mod dispatcher;
 pub mod lease;
+pub mod mail;
 pub mod notices;
 pub mod parts;
 pub mod pass;

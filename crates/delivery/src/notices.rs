@@ -69,7 +69,7 @@ async fn give_one(
             Err(StoreError::NotFound) => return Ok(()),
             Err(error) => return Err(error),
         }
-        match mailer.send_notice(&address, &notice).await {
+        match mailer.send_notice(&notice, &address).await {
             Ok(()) => {}
             Err(error @ MailError::NotSent(_)) if is_young(parts, &notice) => {
                 tracing::warn!(%error, notice = %notice.id, "the mail of a notice was not sent; it is tried again");

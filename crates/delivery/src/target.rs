@@ -19,7 +19,7 @@ use hookcast_core::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::client::{Authenticator, TlsIdentity};
+use crate::client::{Authenticator, Credentials, TlsIdentity};
 
 /// How deliveries are where a subscription's owner has not chosen otherwise; from the configuration.
 #[derive(Clone, Debug)]
@@ -91,18 +91,16 @@ pub struct Target {
     /// Headers that every request has.
     pub headers: HeaderMap,
     /// What signs, and what authenticates; or why they cannot be read, which is no fault of the callback.
-    pub credentials: Result<Credentials, String>,
+    pub access: Result<Access, String>,
 }
 
 /// What a target's requests are signed and authenticated with.
 #[derive(Debug, Default)]
-pub struct Credentials {
+pub struct Access {
     /// What signs.
     pub keys: Keyring,
-    /// What every request authenticates with.
-    pub auth: Option<Authenticator>,
-    /// What every connection authenticates with.
-    pub tls: Option<TlsIdentity>,
+    /// What requests and connections authenticate with, if they do.
+    pub credentials: Option<Credentials>,
 }
 
 impl Targets {
@@ -130,9 +128,9 @@ impl Targets {
         );
         let rules = Rules { schedule, success: success_status.unwrap_or(defaults.success), gives_up: true };
         let gives_up = on_failure.unwrap_or(defaults.on_failure) == OnFailure::Skip;
-        let credentials = Secrets::open(&subscription.secrets, self.master_keys.as_deref(), subscription.id)
+        let access = Secrets::open(&subscription.secrets, self.master_keys.as_deref(), subscription.id)
             .map_err(|error| error.to_string())
-            .and_then(Credentials::of)
+            .and_then(Access::of)
             .inspect_err(|error| {
                 tracing::error!(subscription = %subscription.id, error, "nothing can be delivered to a subscription");
             });
@@ -164,7 +162,7 @@ impl Targets {
                     Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
                 })
                 .collect(),
-            credentials,
+            access,
         }
     }
 }
@@ -177,9 +175,12 @@ impl Target {
     }
 }
 
-impl Credentials {
+impl Access {
     fn of(secrets: Secrets) -> Result<Self, String> {
-        let tls = secrets.tls.map(|tls| TlsIdentity::new(&tls)).transpose().map_err(|error| error.to_string())?;
-        Ok(Self { keys: secrets.keys, auth: secrets.auth.map(Authenticator::new), tls })
+        let Secrets { keys, auth, tls } = secrets;
+        let authenticator = auth.as_ref().map(Authenticator::new).transpose().map_err(|error| error.to_string())?;
+        let identity = tls.map(TlsIdentity::new);
+        let has_any = authenticator.is_some() || identity.is_some();
+        Ok(Self { keys, credentials: has_any.then_some(Credentials { authenticator, identity }) })
     }
 }

@@ -36,8 +36,8 @@ async fn keys(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiEr
         None => state.dispatcher.parts().directory.targets(),
     };
     let mut seen = BTreeSet::new();
-    let credentials = targets.iter().filter_map(|target| target.credentials.as_ref().ok());
-    let keys = credentials.flat_map(|credentials| credentials.keys.jwks(now));
+    let access = targets.iter().filter_map(|target| target.access.as_ref().ok());
+    let keys = access.flat_map(|access| access.keys.jwks(now));
     let keys = keys.filter(|key| seen.insert(key.kid().to_owned())).collect();
     Ok(([(header::CACHE_CONTROL, CACHE)], Json(KeySet { keys })).into_response())
 }

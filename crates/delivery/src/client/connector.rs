@@ -75,6 +75,7 @@ type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     https: HttpsConnector<GuardedConnector>,
+    guarded: GuardedConnector,
     timeout: Duration,
 }
 
@@ -87,7 +88,12 @@ impl Connector {
         timeout: Duration,
     ) -> Self {
         let guarded = GuardedConnector(Arc::new(Rules { allowed, connect_timeout }));
-        Self { https: HttpsConnector::from((guarded, tls)), timeout }
+        Self { https: HttpsConnector::from((guarded.clone(), tls)), guarded, timeout }
+    }
+
+    /// The same with other TLS.
+    pub(super) fn with_tls(&self, tls: ClientConfig) -> Self {
+        Self { https: HttpsConnector::from((self.guarded.clone(), tls)), ..self.clone() }
     }
 }
 
