@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use hookcast_core::{
     clock::{Clock, SystemClock},
-    event::Envelope,
+    format::Formatter,
     guard::AllowedNetworks,
     token::TokenHash,
 };
@@ -196,7 +196,7 @@ pub fn delivery_settings(config: &Config) -> Settings {
         in_flight_per_subscription: delivery.max_in_flight_per_subscription,
         bytes: BODIES_IN_MEMORY,
         retention: config.retention.age,
-        envelope: Envelope::new(&envelope.creator, &envelope.source, &envelope.description),
+        formatter: Formatter::new(&envelope.creator, &envelope.source, &envelope.description),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -79,42 +78,6 @@ pub struct Event {
     pub payload: Box<RawValue>,
 }
 
-/// The members of a delivery's body that are the same for every event; from the configuration.
-#[derive(Clone, Debug)]
-pub struct Envelope {
-    constant: String,
-}
-
-impl Envelope {
-    /// An envelope that names its creator, its source and what it brings.
-    #[must_use]
-    pub fn new(creator: &str, source: &str, description: &str) -> Self {
-        let quote = |text: &str| serde_json::Value::from(text).to_string();
-        let constant = format!(
-            r#"","creator":{},"source":{},"description":{},"time":""#,
-            quote(creator),
-            quote(source),
-            quote(description)
-        );
-        Self { constant }
-    }
-
-    /// The body of every delivery of `event`: `{"id","event","creator","source","description","time","payload"}`.
-    #[must_use]
-    pub fn wrap(&self, event: &Event) -> Bytes {
-        use fmt::Write as _;
-        let payload = event.payload.get();
-        let mut body = String::with_capacity(self.constant.len() + payload.len() + event.event_type.0.len() + 112);
-        // An id, an event type and a time hold no character that JSON would escape. Writing to a String cannot fail.
-        let _ = write!(
-            body,
-            r#"{{"id":"{}","event":"{}{}{}","payload":{payload}}}"#,
-            event.id, event.event_type, self.constant, event.time
-        );
-        body.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,28 +90,5 @@ mod tests {
         for bad in ["", "a b", "é", "a*", "a\n", &"x".repeat(257)] {
             assert!(bad.parse::<EventType>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_envelope_is_json_whatever_its_texts_are() {
-        let event_type: EventType = "relation_added".parse().unwrap();
-        let payload = RawValue::from_string(r#"{ "n": 1.0 }"#.into()).unwrap();
-        let event = Event {
-            id: EventId::new(Timestamp::from_millis(0), [1; 10]),
-            md5: ContentMd5::of(event_type.as_str(), payload.get()).unwrap(),
-            event_type,
-            time: Timestamp::from_millis(1_769_860_800_000),
-            key: None,
-            payload,
-        };
-        let body = Envelope::new("a \"creator\"", "hook\\cast", "line\nbreak").wrap(&event);
-        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(value["id"], event.id.to_string());
-        assert_eq!(value["event"], "relation_added");
-        assert_eq!(value["creator"], "a \"creator\"");
-        assert_eq!(value["source"], "hook\\cast");
-        assert_eq!(value["description"], "line\nbreak");
-        assert_eq!(value["time"], "2026-01-31T12:00:00.000Z");
-        assert!(String::from_utf8_lossy(&body).ends_with(r#""payload":{ "n": 1.0 }}"#));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hookcast_core::{clock::Timestamp, event::Event, id::SubscriptionId, policy::Deduplicate};
+use hookcast_core::{clock::Timestamp, event::Event, format::Format, id::SubscriptionId, policy::Deduplicate};
 use hookcast_store::{
     AcceptError, StoreError,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
@@ -162,7 +162,7 @@ impl Acceptor {
         let mut excess = 0;
         for (index, (submission, lanes)) in submissions.iter().zip(&reserved.by_event).enumerate() {
             let Some(deliveries) = held(index) else { continue };
-            let body = self.dispatcher.parts().envelope.wrap(&submission.event);
+            let body = self.dispatcher.parts().formatter.message(Format::Hookcast, &submission.event).body;
             excess += (body.len() - submission.event.payload.get().len()) * deliveries.len();
             work.extend(lanes.subscriptions.iter().zip(deliveries).map(|(subscription, delivery)| Work {
                 delivery: *delivery,

@@ -1,66 +1,71 @@
 //! The catalogue in memory: who gets an event, and how to reach them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use hookcast_core::{
-    event::EventType, guard::mask_query, id::SubscriptionId, signing::SigningKey, subscription::Subscription,
+    event::{Event, EventType},
+    filter::{self, Filter},
+    id::SubscriptionId,
+    pattern::PatternIndex,
 };
 use hookcast_store::{
     Store, StoreError,
     catalogue::{CatalogueVersion, Recipient},
 };
-use http::Uri;
 
-/// A subscription, ready to deliver to.
-#[derive(Debug)]
-pub struct Target {
-    /// Which one.
-    pub subscription: SubscriptionId,
-    /// Where it is. `None` when the URL does not fit into a request.
-    pub uri: Option<Uri>,
-    /// The URL as it may be logged.
-    pub masked_url: String,
-    /// Signs what goes there.
-    pub key: SigningKey,
-    /// Whether it gets anything now.
-    pub is_active: bool,
-    event: EventType,
-}
+use crate::target::{Target, Targets};
 
-impl Target {
-    fn new(subscription: Subscription) -> Self {
-        Self {
-            uri: url::Url::parse(&subscription.url).ok().and_then(|url| url.as_str().parse().ok()),
-            masked_url: mask_query(&subscription.url),
-            key: SigningKey::new(&subscription.secret),
-            subscription: subscription.id,
-            is_active: subscription.is_active,
-            event: subscription.event,
-        }
-    }
-}
+/// Lists of who gets a type that are kept at the most. A producer may make up types as it likes.
+const MOST_LISTS: usize = 4_096;
 
 /// What one version of the catalogue says.
 #[derive(Default)]
 struct Known {
     version: CatalogueVersion,
     targets: HashMap<SubscriptionId, Arc<Target>>,
-    by_type: HashMap<EventType, Type>,
+    index: PatternIndex<SubscriptionId>,
+    /// Who gets a type, made when it is first asked for.
+    lists: HashMap<EventType, Audience>,
 }
 
-/// The subscriptions to one type. The list is made when it is next asked for and not at every change.
-#[derive(Default)]
-struct Type {
-    members: BTreeSet<SubscriptionId>,
-    recipients: Option<Arc<[Recipient]>>,
+/// Who gets events of a type.
+#[derive(Clone, Debug, Default)]
+pub struct Audience {
+    /// Those who get every one.
+    all: Arc<[Recipient]>,
+    /// Those who get what their filter selects.
+    choosy: Arc<[(Recipient, Filter)]>,
+}
+
+impl Audience {
+    /// Who gets this event. Without filters it costs nothing.
+    #[must_use]
+    pub fn recipients(&self, event: &Event) -> Arc<[Recipient]> {
+        if self.choosy.is_empty() {
+            return Arc::clone(&self.all);
+        }
+        // Of an event that no filter can look into none selects anything.
+        let Ok(value) = filter::event_value(event) else { return Arc::clone(&self.all) };
+        let mut verdicts: HashMap<&str, bool> = HashMap::new();
+        let mut recipients = self.all.to_vec();
+        for (recipient, filter) in &*self.choosy {
+            // Many may have the same one.
+            if *verdicts.entry(filter.as_str()).or_insert_with(|| filter.matches(&value)) {
+                recipients.push(*recipient);
+            }
+        }
+        recipients.sort_unstable_by_key(|recipient| recipient.subscription);
+        recipients.into()
+    }
 }
 
 /// The catalogue in memory, brought up to date from the store.
 pub struct Directory {
     store: Arc<dyn Store>,
+    make: Targets,
     known: Mutex<Known>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -70,8 +75,9 @@ impl Directory {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        let directory = Self { store, known: Mutex::new(Known::default()), refreshing: tokio::sync::Mutex::new(()) };
+    pub async fn load(store: Arc<dyn Store>, make: Targets) -> Result<Self, StoreError> {
+        let (known, refreshing) = (Mutex::new(Known::default()), tokio::sync::Mutex::new(()));
+        let directory = Self { store, make, known, refreshing };
         directory.refresh().await?;
         Ok(directory)
     }
@@ -84,12 +90,13 @@ impl Directory {
         let _alone = self.refreshing.lock().await;
         let version = self.lock().version;
         let changes = self.store.changes_since(version).await?;
+        let changed: Vec<_> = changes.changed.into_iter().map(|subscription| self.make.of(subscription)).collect();
         let mut known = self.lock();
         for id in changes.deleted {
             known.remove(id);
         }
-        for subscription in changes.changed {
-            known.insert(Target::new(subscription));
+        for target in changed {
+            known.insert(target);
         }
         known.version = changes.version;
         Ok(())
@@ -104,13 +111,10 @@ impl Directory {
     }
 
     /// Who gets events of these types, all as of one version.
-    pub fn recipients<'a>(
-        &self,
-        types: impl Iterator<Item = &'a EventType>,
-    ) -> (CatalogueVersion, Vec<Arc<[Recipient]>>) {
+    pub fn audiences<'a>(&self, types: impl Iterator<Item = &'a EventType>) -> (CatalogueVersion, Vec<Audience>) {
         let mut known = self.lock();
-        let recipients = types.map(|event| known.recipients(event)).collect();
-        (known.version, recipients)
+        let audiences = types.map(|event| known.audience(event)).collect();
+        (known.version, audiences)
     }
 
     /// How to reach a subscription; `None` when there is no such one.
@@ -123,8 +127,15 @@ impl Directory {
     #[must_use]
     pub fn active(&self, event: Option<&EventType>) -> Vec<SubscriptionId> {
         let known = self.lock();
-        let wanted = |target: &&Arc<Target>| target.is_active && event.is_none_or(|event| target.event == *event);
+        let wanted =
+            |target: &&Arc<Target>| target.is_active && event.is_none_or(|event| target.events.matches(event));
         known.targets.values().filter(wanted).map(|target| target.subscription).collect()
+    }
+
+    /// How targets are made, for one that is not in the catalogue.
+    #[must_use]
+    pub fn make(&self) -> &Targets {
+        &self.make
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -135,33 +146,40 @@ impl Directory {
 impl Known {
     fn insert(&mut self, target: Target) {
         self.remove(target.subscription);
-        let entry = self.by_type.entry(target.event.clone()).or_default();
-        entry.members.insert(target.subscription);
-        entry.recipients = None;
+        self.index.insert(target.subscription, &target.events);
+        self.forget_lists(&target);
         self.targets.insert(target.subscription, Arc::new(target));
     }
 
     fn remove(&mut self, id: SubscriptionId) {
         let Some(target) = self.targets.remove(&id) else { return };
-        if let Some(entry) = self.by_type.get_mut(&target.event) {
-            entry.members.remove(&id);
-            entry.recipients = None;
-            if entry.members.is_empty() {
-                self.by_type.remove(&target.event);
-            }
-        }
+        self.index.remove(id, &target.events);
+        self.forget_lists(&target);
     }
 
-    fn recipients(&mut self, event: &EventType) -> Arc<[Recipient]> {
-        let Some(entry) = self.by_type.get_mut(event) else { return Arc::default() };
-        let targets = &self.targets;
-        let recipients = entry.recipients.get_or_insert_with(|| {
-            let recipient = |id: &SubscriptionId| {
-                let is_active = targets.get(id).is_some_and(|target| target.is_active);
-                Recipient { subscription: *id, is_active }
-            };
-            entry.members.iter().map(recipient).collect()
-        });
-        Arc::clone(recipients)
+    /// The lists that a target is in, or will be, have to be made anew.
+    fn forget_lists(&mut self, target: &Target) {
+        self.lists.retain(|event, _| !target.events.matches(event));
+    }
+
+    fn audience(&mut self, event: &EventType) -> Audience {
+        if let Some(audience) = self.lists.get(event) {
+            return audience.clone();
+        }
+        let (mut all, mut choosy) = (Vec::new(), Vec::new());
+        for id in self.index.matching(event) {
+            let Some(target) = self.targets.get(&id) else { continue };
+            let recipient = Recipient { subscription: id, is_active: target.is_active, ordering: target.ordering };
+            match &target.filter {
+                None => all.push(recipient),
+                Some(filter) => choosy.push((recipient, filter.clone())),
+            }
+        }
+        let audience = Audience { all: all.into(), choosy: choosy.into() };
+        if self.lists.len() >= MOST_LISTS {
+            self.lists.clear();
+        }
+        self.lists.insert(event.clone(), audience.clone());
+        audience
     }
 }

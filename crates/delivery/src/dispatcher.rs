@@ -256,10 +256,13 @@ impl Dispatcher {
             self.wake_at(time);
         }
         // Read, and not just concluded: by now somebody may have made the subscription active again.
-        if recorded.deactivated
+        if recorded.changed
             && let Err(error) = self.parts.directory.refresh().await
         {
             tracing::warn!(%error, "which subscriptions are inactive now is seen a little later");
+        }
+        if recorded.changed {
+            self.wake();
         }
     }
 

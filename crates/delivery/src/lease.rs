@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use hookcast_core::clock::Clock;
 use hookcast_store::{
     Store, StoreError,
-    engine::{Incarnation, Role},
+    engine::{Incarnation, Node, Role},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -53,7 +53,11 @@ pub struct Lease {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     role: Role,
+    /// Who this is over all of its terms, if it sends.
+    node: Option<Node>,
     length: Duration,
+    /// How many nodes send, as of the last renewal.
+    nodes: AtomicU32,
     terms: watch::Sender<Terms>,
     rejoining: tokio::sync::Mutex<()>,
     is_over: Mutex<bool>,
@@ -71,16 +75,19 @@ impl Lease {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         role: Role,
+        node: Option<Node>,
         length: Duration,
     ) -> Result<Self, StoreError> {
         let asked = Instant::now();
-        let holder = store.join(role, length, clock.now()).await?;
+        let holder = store.join(role, node, length, clock.now()).await?;
         let (terms, _) = watch::channel(Terms { current: Term { holder, ends: asked + length }, earlier: Vec::new() });
         Ok(Self {
             store,
             clock,
             role,
+            node,
             length,
+            nodes: AtomicU32::new(1),
             terms,
             rejoining: tokio::sync::Mutex::new(()),
             is_over: Mutex::new(false),
@@ -93,6 +100,12 @@ impl Lease {
     #[must_use]
     pub fn holder(&self) -> Incarnation {
         self.terms.borrow().current.holder
+    }
+
+    /// How many nodes send, this one among them: by so many what a subscription may get in a second is divided.
+    #[must_use]
+    pub fn nodes(&self) -> u32 {
+        self.nodes.load(Ordering::Relaxed)
     }
 
     /// Waits until this much of `holder`'s lease is left. Answers `false` when that will not be: the process holds its
@@ -163,7 +176,8 @@ impl Lease {
         let asked = Instant::now();
         let holder = self.holder();
         match self.store.renew(holder, self.length, self.clock.now()).await {
-            Ok(()) => {
+            Ok(nodes) => {
+                self.nodes.store(nodes.max(1), Ordering::Relaxed);
                 self.terms.send_modify(|terms| {
                     if terms.current.holder == holder {
                         terms.current.ends = asked + self.length;
@@ -205,7 +219,7 @@ impl Lease {
             return Err(StoreError::Unavailable("this process is stopping".into()));
         }
         let asked = Instant::now();
-        let holder = self.store.join(self.role, self.length, self.clock.now()).await?;
+        let holder = self.store.join(self.role, self.node, self.length, self.clock.now()).await?;
         Ok(Term { holder, ends: asked + self.length })
     }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use hookcast_core::{clock::Clock, event::Envelope};
+use hookcast_core::{
+    clock::Clock,
+    format::{Format, Formatter},
+};
 use hookcast_store::{
     Store,
     engine::{Claimed, Incarnation},
@@ -22,8 +25,8 @@ pub struct Parts {
     pub lease: Arc<Lease>,
     /// Makes the attempts.
     pub courier: Courier,
-    /// What is sent around every payload.
-    pub envelope: Envelope,
+    /// How events are written.
+    pub formatter: Formatter,
 }
 
 impl Parts {
@@ -35,7 +38,7 @@ impl Parts {
             subscription: claimed.subscription,
             event: claimed.event.id,
             attempts: claimed.attempts,
-            body: self.envelope.wrap(&claimed.event),
+            body: self.formatter.message(Format::Hookcast, &claimed.event).body,
             holder,
         }
     }

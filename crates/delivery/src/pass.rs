@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use hookcast_core::{
     delivery::Next,
     id::{DeliveryId, SubscriptionId},
-    policy::DeactivationPolicy,
+    policy::HealthPolicy,
 };
 use hookcast_store::{
     StoreError,
@@ -52,8 +52,8 @@ impl Summary {
 /// The bounds and rules of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// When a failing subscription becomes inactive.
-    pub deactivation: DeactivationPolicy,
+    /// What failures lead to.
+    pub health: HealthPolicy,
     /// Attempts in flight, in all.
     pub in_flight: usize,
 }
@@ -84,7 +84,7 @@ pub async fn run(
             let Some(lane) = lanes.pop_first() else { break };
             let lane = Lane {
                 parts: Arc::clone(&parts),
-                deactivation: rules.deactivation,
+                health: rules.health,
                 permits: Arc::clone(&permits),
                 progress: Arc::clone(&progress),
                 subscription: lane,
@@ -104,7 +104,7 @@ pub async fn run(
 /// A subscription's part of a pass.
 struct Lane {
     parts: Arc<Parts>,
-    deactivation: DeactivationPolicy,
+    health: HealthPolicy,
     permits: Arc<Semaphore>,
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
     subscription: SubscriptionId,
@@ -187,7 +187,7 @@ impl Lane {
         let mut tries = 0;
         loop {
             let now = self.parts.clock.now();
-            match self.parts.store.finish(holder, Arc::clone(&outcomes), self.deactivation, now).await {
+            match self.parts.store.finish(holder, Arc::clone(&outcomes), self.health, now).await {
                 Err(StoreError::Unavailable(reason) | StoreError::Busy(reason)) if tries < FINISH_TRIES => {
                     tries += 1;
                     tracing::warn!(reason, "the store does not take outcomes; trying again");

@@ -6,7 +6,7 @@ use hookcast_core::{
     clock::{Clock, Timestamp},
     delivery::Next,
     id::DeliveryId,
-    policy::DeactivationPolicy,
+    policy::HealthPolicy,
 };
 use hookcast_store::{
     Store, StoreError,
@@ -41,8 +41,8 @@ pub struct Recorder {
 pub struct Recorded {
     /// When the first of the deliveries that are tried again is due.
     pub next_due: Option<Timestamp>,
-    /// A subscription has become inactive.
-    pub deactivated: bool,
+    /// A subscription's state has changed: it has become inactive, or its breaker has opened or closed.
+    pub changed: bool,
     /// What the store failed with last, if it did.
     pub trouble: Option<StoreError>,
 }
@@ -52,7 +52,7 @@ pub struct RecorderTask {
     inbox: mpsc::Receiver<(Incarnation, Entry)>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    policy: DeactivationPolicy,
+    policy: HealthPolicy,
     batch: usize,
 }
 
@@ -64,7 +64,7 @@ impl Recorder {
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        policy: DeactivationPolicy,
+        policy: HealthPolicy,
         in_flight: usize,
     ) -> (Self, RecorderTask) {
         let (queue, inbox) = mpsc::channel(in_flight.max(1));
@@ -116,7 +116,13 @@ impl RecorderTask {
                 let reason = outcomes.iter().find(is_gone).map_or("too many failures", |_| "the callback answered 410");
                 tracing::warn!(%subscription, reason, "subscription deactivated");
             }
-            recorded.deactivated = !finished.deactivated.is_empty();
+            for subscription in &finished.opened {
+                tracing::warn!(%subscription, "its callback fails: deliveries wait, and one at a time finds out when it is back");
+            }
+            for subscription in &finished.closed {
+                tracing::info!(%subscription, "its callback is back: what waited goes out");
+            }
+            recorded.changed = ![&finished.deactivated, &finished.opened, &finished.closed].into_iter().all(Vec::is_empty);
         }
         if !untried.is_empty() {
             self.release(holder, &untried, &mut recorded.trouble).await;

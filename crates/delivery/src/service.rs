@@ -4,19 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use hookcast_core::{
     clock::Clock,
-    event::Envelope,
+    format::Formatter,
     id::SubscriptionId,
-    policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
+    sealing::MasterKeys,
+    policy::{Deduplicate, HealthPolicy},
 };
 use hookcast_store::{
     Store, StoreError,
-    engine::{Outcome, Pass, Role},
+    engine::{Node, Outcome, Pass, Role},
 };
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     acceptor::Acceptor, chores, client::Client, courier::Courier, directory::Directory, dispatcher::Dispatcher,
-    lease::Lease, parts::Parts, pass, recorder::Recorder, scheduler::Bounds,
+    lease::Lease, parts::Parts, pass, recorder::Recorder, scheduler::Bounds, target::{Defaults, Targets},
 };
 
 /// How long the last outcomes may take to be written.
@@ -25,12 +26,10 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 /// The rules of delivery.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// When a failed delivery is tried again.
-    pub schedule: RetrySchedule,
-    /// Which answers count as a success.
-    pub success: SuccessRule,
-    /// When a failing subscription becomes inactive.
-    pub deactivation: DeactivationPolicy,
+    /// How deliveries are where a subscription's owner has not chosen otherwise.
+    pub defaults: Defaults,
+    /// What failures lead to.
+    pub health: HealthPolicy,
     /// Whether events of equal content are sent again.
     pub deduplicate: Deduplicate,
     /// Whether this process delivers. One that does not leaves what it accepts to others.
@@ -47,8 +46,8 @@ pub struct Settings {
     pub bytes: usize,
     /// How long events are kept.
     pub retention: Duration,
-    /// What is sent around every payload.
-    pub envelope: Envelope,
+    /// How events are written.
+    pub formatter: Formatter,
 }
 
 /// What delivery needs from outside.
@@ -60,23 +59,26 @@ pub struct Resources {
     pub clock: Arc<dyn Clock>,
     /// What requests are sent with.
     pub client: Client,
+    /// What secrets at rest are encrypted with, if they are.
+    pub master_keys: Option<Arc<MasterKeys>>,
 }
 
 impl Resources {
     async fn parts(&self, settings: &Settings, lease: &Arc<Lease>) -> Result<Parts, StoreError> {
         let (client, clock) = (self.client.clone(), Arc::clone(&self.clock));
+        let targets = Targets { defaults: settings.defaults.clone(), master_keys: self.master_keys.clone() };
         Ok(Parts {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
-            directory: Arc::new(Directory::load(Arc::clone(&self.store)).await?),
+            directory: Arc::new(Directory::load(Arc::clone(&self.store), targets).await?),
             lease: Arc::clone(lease),
-            courier: Courier::new(client, clock, settings.schedule.clone(), settings.success, settings.timeout),
-            envelope: settings.envelope.clone(),
+            courier: Courier::new(client, clock),
+            formatter: settings.formatter.clone(),
         })
     }
 
-    async fn lease(&self, role: Role, length: Duration) -> Result<Arc<Lease>, StoreError> {
-        Ok(Arc::new(Lease::begin(Arc::clone(&self.store), Arc::clone(&self.clock), role, length).await?))
+    async fn lease(&self, role: Role, node: Option<Node>, length: Duration) -> Result<Arc<Lease>, StoreError> {
+        Ok(Arc::new(Lease::begin(Arc::clone(&self.store), Arc::clone(&self.clock), role, node, length).await?))
     }
 }
 
@@ -98,9 +100,10 @@ impl Service {
     /// The store failed.
     pub async fn start(resources: &Resources, settings: Settings, role: Role) -> Result<Self, StoreError> {
         let (store, clock) = (&resources.store, &resources.clock);
-        let lease = resources.lease(role, settings.lease).await?;
+        let node = settings.delivers.then(|| Node(rand::random()));
+        let lease = resources.lease(role, node, settings.lease).await?;
         let (recorder, recorder_task) =
-            Recorder::new(Arc::clone(store), Arc::clone(clock), settings.deactivation, settings.in_flight);
+            Recorder::new(Arc::clone(store), Arc::clone(clock), settings.health, settings.in_flight);
         let parts = resources.parts(&settings, &lease).await?;
         let bounds = Bounds {
             in_flight: if settings.delivers { settings.in_flight } else { 0 },
@@ -185,11 +188,11 @@ pub async fn run_pass(
     only: Option<SubscriptionId>,
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
 ) -> Result<pass::Summary, StoreError> {
-    let lease = resources.lease(Role::Pass, settings.lease).await?;
+    let lease = resources.lease(Role::Pass, None, settings.lease).await?;
     let mut keeper = JoinSet::new();
     let kept = Arc::clone(&lease);
     keeper.spawn(async move { kept.keep().await });
-    let rules = pass::Rules { deactivation: settings.deactivation, in_flight: settings.in_flight };
+    let rules = pass::Rules { health: settings.health, in_flight: settings.in_flight };
     let result = async {
         let parts = Arc::new(resources.parts(&settings, &lease).await?);
         pass::run(parts, rules, which, only, progress).await

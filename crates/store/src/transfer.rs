@@ -98,7 +98,7 @@ pub enum Item {
 /// A subscription. How much waits for it and when the next is due follows from its deliveries.
 #[derive(Clone, Debug)]
 pub struct SubscriptionItem {
-    /// The subscription; of a deleted one the secret is empty.
+    /// The subscription, without its version; of a deleted one the secrets are empty.
     pub subscription: Subscription,
     /// When it was deleted, if it was.
     pub deleted_at: Option<Timestamp>,

@@ -38,6 +38,7 @@ struct Draft {
     event_type: String,
     payload: String,
     time: Option<Timestamp>,
+    key: Option<String>,
     deduplicate: bool,
     recipients: Vec<SubscriptionId>,
     reserved: Vec<u32>,
@@ -63,6 +64,7 @@ impl<'w> BatchBuilder<'w> {
             event_type: event_type.into(),
             payload: format!(r#"{{"batch":{},"event":{}}}"#, self.name, self.events.len()),
             time: None,
+            key: None,
             deduplicate: true,
             recipients: Vec::new(),
             reserved: Vec::new(),
@@ -72,7 +74,7 @@ impl<'w> BatchBuilder<'w> {
 
     /// So many events for one subscription, of its type.
     pub(crate) fn events(self, count: usize, subscription: &Subscription) -> Self {
-        (0..count).fold(self, |batch, _| batch.event(subscription.event.as_str()).to([subscription]))
+        (0..count).fold(self, |batch, _| batch.event(&subscription.events.to_string()).to([subscription]))
     }
 
     fn last(&mut self) -> &mut Draft {
@@ -87,6 +89,12 @@ impl<'w> BatchBuilder<'w> {
     /// When the event was made, where that is not when the batch is accepted.
     pub(crate) fn made(mut self, time: Timestamp) -> Self {
         self.last().time = Some(time);
+        self
+    }
+
+    /// The event's ordering key.
+    pub(crate) fn keyed(mut self, key: &str) -> Self {
+        self.last().key = Some(key.into());
         self
     }
 
@@ -135,16 +143,21 @@ impl<'w> BatchBuilder<'w> {
     /// The batch, with the recipients as active as they are now.
     pub(crate) async fn build(self) -> Batch {
         let catalogue = self.world.store().changes_since(CatalogueVersion(0)).await.unwrap();
-        let is_active = |id| catalogue.changed.iter().any(|known| known.id == id && known.is_active);
+        let known = |id| catalogue.changed.iter().find(|known| known.id == id);
         let events = self.events.into_iter().map(|draft| {
             let time = draft.time.unwrap_or(self.now);
-            let recipient = |id| Recipient { subscription: id, is_active: is_active(id) };
+            let recipient = |id| Recipient {
+                subscription: id,
+                is_active: known(id).is_some_and(|known| known.is_active),
+                ordering: known(id).and_then(|known| known.options.ordering).unwrap_or_default(),
+            };
             NewEvent {
                 event: Event {
                     id: self.world.new_event_id(time),
                     md5: ContentMd5::of(&draft.event_type, &draft.payload).unwrap(),
                     event_type: event_type(&draft.event_type),
                     time,
+                    key: draft.key,
                     payload: RawValue::from_string(draft.payload).unwrap(),
                 },
                 deduplicate: draft.deduplicate,

@@ -56,8 +56,8 @@ async fn what_is_new_or_different_is_told_as_it_is_now(world: World) {
     let [ada, bob, _, dan] = world.subscribers("x", 4).await.try_into().unwrap();
     let version = world.version().await;
     world.set_active(&ada, false, NOW).await;
-    let secret = world.new_secret();
-    world.store().rotate_secret(bob.account, bob.id, secret.clone()).await.unwrap();
+    let secrets = world.new_secrets();
+    world.change(&bob, |bob| bob.secrets = secrets.clone()).await;
     world.set_active(&dan, false, NOW).await;
     world.set_active(&dan, true, NOW).await;
     let eve = world.subscriber("y").await;
@@ -67,8 +67,8 @@ async fn what_is_new_or_different_is_told_as_it_is_now(world: World) {
     assert!(changes.deleted.is_empty());
     let told = |id| changes.changed.iter().find(|subscription| subscription.id == id).unwrap();
     assert!(!told(ada.id).is_active && told(dan.id).is_active);
-    assert_eq!(told(bob.id).secret.expose_bytes(), secret.expose_bytes());
-    assert_eq!((&told(eve.id).event, &told(eve.id).url, &told(eve.id).user_id), (&eve.event, &eve.url, &eve.user_id));
+    assert_eq!(told(bob.id).secrets, secrets);
+    assert_eq!((&told(eve.id).events, &told(eve.id).url, &told(eve.id).user_id), (&eve.events, &eve.url, &eve.user_id));
 }
 
 async fn what_is_deleted_is_told(world: World) {
@@ -99,7 +99,7 @@ async fn every_change_raises_the_version(world: World) {
     raised().await;
     world.set_active(&ada, true, NOW).await;
     raised().await;
-    world.store().rotate_secret(ada.account, ada.id, world.new_secret()).await.unwrap();
+    world.change(&ada, |ada| ada.secrets = world.new_secrets()).await;
     raised().await;
     world.unsubscribe(&ada).await;
     raised().await;

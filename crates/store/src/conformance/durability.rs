@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookcast_core::{delivery::DeliveryState, policy::Deduplicate, subscription::Health};
+use hookcast_core::{delivery::DeliveryState, policy::Deduplicate};
 
 use super::{
     process::{delivered, failed, retried},
@@ -35,7 +35,7 @@ async fn accounts_and_subscriptions_stay(world: World) {
     let listed = world.store().subscriptions(account.id, ALL).await.unwrap().items;
     let listed: Vec<_> = listed.iter().map(|status| (status.subscription.id, status.subscription.is_active)).collect();
     assert_eq!(listed, [(kept.id, true), (inactive.id, false)]);
-    assert_eq!(world.status(&kept).await.subscription.secret.expose_bytes(), kept.secret.expose_bytes());
+    assert_eq!(world.status(&kept).await.subscription.secrets, kept.secrets);
 }
 
 async fn events_and_deliveries_stay(world: World) {
@@ -52,7 +52,7 @@ async fn events_and_deliveries_stay(world: World) {
     assert_eq!(world.event(event).await.event.payload.get(), r#"{ "n": 1 }"#);
     assert_eq!(world.event(event).await.deliveries.items[0].attempts, [delivered(&claimed[0], NOW).attempt]);
     assert_eq!(world.waiting(&ada).await, 2);
-    assert_eq!(world.health(&ada).await, Health { failure_count: 2, failing_since: Some(NOW) });
+    assert_eq!(world.failures(&ada).await, (2, Some(NOW)));
     assert_eq!(world.here.claim(&ada, 10, at(60)).await.len(), 2);
 }
 

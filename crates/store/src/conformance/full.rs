@@ -5,7 +5,8 @@ use std::time::Duration;
 use hookcast_core::{
     delivery::{DeliveryState, Failure},
     id::EventId,
-    policy::{DeactivationPolicy, Deduplicate},
+    options::{Options, Ordering},
+    policy::{BreakerPolicy, DeactivationPolicy, Deduplicate},
     subscription::Subscription,
     token::TokenHash,
 };
@@ -74,7 +75,21 @@ pub(crate) async fn fill(world: &World) -> Full {
     let claimed = world.here.claim(deleted, 1, at(1)).await;
     world.here.finish([delivered(&claimed[0], at(2))], at(2)).await;
     world.unsubscribe(deleted).await;
-    world.store().rotate_secret(idle.account, idle.id, world.new_secret()).await.unwrap();
+    world.change(idle, |idle| idle.secrets = world.new_secrets()).await;
+
+    // Of the ordered one's four the first is tried again and the last two wait for it, one of them held.
+    let ordered = &Options { ordering: Some(Ordering::Key), rate_limit: Some(3.0), ..Options::default() };
+    let mut subscription = world.new_subscription(&zoe, "x,y_*", "https://example.org/6?é");
+    subscription.options = ordered.clone();
+    let ordered = world.store().subscribe(subscription).await.unwrap().status.subscription;
+    for _ in 0..4 {
+        events.push(world.batch().event("x").keyed("k").to([&ordered]).accept_one().await);
+    }
+    let run = world.here.claim(&ordered, 3, at(1)).await;
+    let breaker =
+        BreakerPolicy { failures: 1, first_pause: Duration::from_secs(9), longest_pause: Duration::from_secs(9) };
+    world.here.finish_with(breaker, [delivered(&run[0], at(2)), retried(&run[1], at(2), at(80))], at(2)).await;
+    world.here.release(&run[2..], at(2)).await;
 
     // Of idle's three one is given up.
     let strict = world.process_with(Limits { max_waiting: 2, ..Limits::default() }).await;
@@ -83,6 +98,7 @@ pub(crate) async fn fill(world: &World) -> Full {
         events.push(event);
     }
     strict.leave(at(100)).await;
+    subscriptions.push(ordered);
     Full { subscriptions, tokens, events }
 }
 
@@ -94,10 +110,14 @@ pub(crate) async fn seen(world: &World, full: &Full) -> Vec<String> {
     note("accounts", &store.accounts(ALL).await.unwrap().items);
     for token in &full.tokens {
         let account = store.account_by_token(*token).await.unwrap().unwrap();
-        let statuses = store.subscriptions(account.id, ALL).await.unwrap().items;
+        let mut statuses = store.subscriptions(account.id, ALL).await.unwrap().items;
+        for status in &mut statuses {
+            // Each store counts its own changes.
+            status.subscription.version = 0;
+        }
         note("listed", &statuses);
         for status in statuses {
-            note("secret", &status.subscription.secret.expose_bytes());
+            note("secrets", &status.subscription.secrets.as_bytes());
         }
     }
     for subscription in &full.subscriptions {

@@ -43,9 +43,9 @@ async fn failures_are_counted_in_a_row(world: World) {
     world.send(2, &ada).await;
     let claimed = world.here.claim(&ada, 2, at(5)).await;
     world.here.finish([retried(&claimed[0], at(6), at(60))], at(7)).await;
-    assert_eq!(world.health(&ada).await, Health { failure_count: 1, failing_since: Some(at(6)) });
+    assert_eq!(world.failures(&ada).await, (1, Some(at(6))));
     world.here.finish([failed(&claimed[1], at(8))], at(9)).await;
-    assert_eq!(world.health(&ada).await, Health { failure_count: 2, failing_since: Some(at(6)) });
+    assert_eq!(world.failures(&ada).await, (2, Some(at(6))));
 }
 
 async fn a_success_resets_the_count(world: World) {
@@ -56,7 +56,7 @@ async fn a_success_resets_the_count(world: World) {
     world.here.finish([delivered(&claimed[1], at(1))], at(1)).await;
     assert_eq!(world.health(&ada).await, Health::default());
     world.here.finish([failed(&claimed[2], at(2))], at(2)).await;
-    assert_eq!(world.health(&ada).await, Health { failure_count: 1, failing_since: Some(at(2)) });
+    assert_eq!(world.failures(&ada).await, (1, Some(at(2))));
 }
 
 async fn outcomes_count_in_their_order(world: World) {
@@ -66,7 +66,7 @@ async fn outcomes_count_in_their_order(world: World) {
     let outcomes =
         [failed(&claimed[0], NOW), failed(&claimed[1], NOW), delivered(&claimed[2], at(1)), failed(&claimed[3], at(2))];
     assert!(world.here.finish_under(tolerating(2, 0), outcomes, at(3)).await.deactivated.is_empty());
-    assert_eq!(world.health(&ada).await, Health { failure_count: 1, failing_since: Some(at(2)) });
+    assert_eq!(world.failures(&ada).await, (1, Some(at(2))));
 }
 
 async fn failures_are_counted_for_each_subscription(world: World) {
@@ -87,7 +87,7 @@ async fn too_many_failures_deactivate(world: World) {
     }
     assert_eq!(fail(&world, &ada, tolerating(3, 0), at(3)).await.deactivated, [ada.id]);
     assert!(!world.is_active(&ada).await);
-    assert_eq!(world.health(&ada).await, Health { failure_count: 4, failing_since: Some(NOW) });
+    assert_eq!(world.failures(&ada).await, (4, Some(NOW)));
 
     // What failed waits, with all the rest, and is due at no time.
     assert_eq!(world.waiting(&ada).await, 1);
@@ -146,5 +146,5 @@ async fn after_activation_the_count_begins_anew(world: World) {
     assert!(!world.is_active(&ada).await);
     world.set_active(&ada, true, at(10)).await;
     assert!(fail(&world, &ada, tolerating(1, 0), at(10)).await.deactivated.is_empty());
-    assert_eq!(world.health(&ada).await, Health { failure_count: 1, failing_since: Some(at(10)) });
+    assert_eq!(world.failures(&ada).await, (1, Some(at(10))));
 }

@@ -78,21 +78,21 @@ async fn tell(world: World, seed: u64) {
 }
 
 /// Numbers that look random and are the same for the same seed (xorshift64*).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end
     }
 
-    fn index(&mut self, length: usize) -> usize {
+    pub(super) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(u64::try_from(length).unwrap())).unwrap()
     }
 
-    fn is_lucky(&mut self, one_in: u64) -> bool {
+    pub(super) fn is_lucky(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0
     }
 }

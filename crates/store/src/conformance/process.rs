@@ -6,7 +6,7 @@ use hookcast_core::{
     clock::Timestamp,
     delivery::{Answer, Attempt, AttemptResult, Failure, Next, Verdict},
     id::{DeliveryId, SubscriptionId},
-    policy::DeactivationPolicy,
+    policy::{BreakerPolicy, DeactivationPolicy, HealthPolicy},
     subscription::Subscription,
 };
 
@@ -15,8 +15,12 @@ use crate::{
     engine::{Claim, Claimed, Finished, Incarnation, Outcome, Pass, Role, Which},
 };
 
+/// A breaker that never opens.
+pub(crate) const NO_BREAKER: BreakerPolicy =
+    BreakerPolicy { failures: 0, first_pause: Duration::ZERO, longest_pause: Duration::ZERO };
+
 /// Deactivates nothing.
-const PATIENT: DeactivationPolicy = DeactivationPolicy { max_failures: u32::MAX, after: Duration::ZERO };
+pub(crate) const NEVER: DeactivationPolicy = DeactivationPolicy { max_failures: u32::MAX, after: Duration::ZERO };
 
 /// All that waits.
 pub(crate) const EVERYTHING: Pass = Pass { due_by: None, failed: false, event: None, since: None, after: None };
@@ -29,7 +33,7 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) async fn join(store: Arc<dyn Store>, role: Role, lease: Duration, now: Timestamp) -> Self {
-        let holder = store.join(role, lease, now).await.unwrap();
+        let holder = store.join(role, None, lease, now).await.unwrap();
         Self { store, holder }
     }
 
@@ -71,15 +75,27 @@ impl Process {
     }
 
     pub(crate) async fn finish(&self, outcomes: impl Into<Arc<[Outcome]>>, now: Timestamp) -> Finished {
-        self.finish_under(PATIENT, outcomes, now).await
+        self.finish_under(NEVER, outcomes, now).await
     }
 
     pub(crate) async fn finish_under(
         &self,
-        policy: DeactivationPolicy,
+        deactivation: DeactivationPolicy,
         outcomes: impl Into<Arc<[Outcome]>>,
         now: Timestamp,
     ) -> Finished {
+        let policy = HealthPolicy { deactivation, breaker: NO_BREAKER };
+        self.store.finish(self.holder, outcomes.into(), policy, now).await.unwrap()
+    }
+
+    /// Records outcomes under a policy that deactivates nothing and has this breaker.
+    pub(crate) async fn finish_with(
+        &self,
+        breaker: BreakerPolicy,
+        outcomes: impl Into<Arc<[Outcome]>>,
+        now: Timestamp,
+    ) -> Finished {
+        let policy = HealthPolicy { deactivation: NEVER, breaker };
         self.store.finish(self.holder, outcomes.into(), policy, now).await.unwrap()
     }
 
@@ -87,7 +103,7 @@ impl Process {
         self.store.release(self.holder, ids(deliveries), now).await.unwrap();
     }
 
-    pub(crate) async fn renew(&self, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn renew(&self, lease: Duration, now: Timestamp) -> Result<u32, StoreError> {
         self.store.renew(self.holder, lease, now).await
     }
 
@@ -105,19 +121,25 @@ pub(crate) fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
 pub(crate) struct Trying {
     pub delivery: DeliveryId,
     subscription: SubscriptionId,
+    group: Option<i64>,
     number: u32,
 }
 
 impl From<&Claimed> for Trying {
     fn from(claimed: &Claimed) -> Self {
-        Self { delivery: claimed.id, subscription: claimed.subscription, number: claimed.attempts + 1 }
+        Self {
+            delivery: claimed.id,
+            subscription: claimed.subscription,
+            group: claimed.group,
+            number: claimed.attempts + 1,
+        }
     }
 }
 
 /// One that was reserved when it was accepted, and so has had no attempt.
 impl From<(DeliveryId, &Subscription)> for Trying {
     fn from((delivery, subscription): (DeliveryId, &Subscription)) -> Self {
-        Self { delivery, subscription: subscription.id, number: 1 }
+        Self { delivery, subscription: subscription.id, group: None, number: 1 }
     }
 }
 
@@ -126,7 +148,9 @@ fn outcome(trying: Trying, time: Timestamp, status: u16, next: Next) -> Outcome 
     Outcome {
         delivery: trying.delivery,
         subscription: trying.subscription,
-        attempt: Attempt { number: trying.number, time, latency_ms: 12, result },
+        group: trying.group,
+        // No time at all for a failure, so that one that begins at the same time counts as one that follows.
+        attempt: Attempt { number: trying.number, time, latency_ms: if status == 200 { 12 } else { 0 }, result },
         verdict: Verdict { next, gone: status == 410 },
     }
 }

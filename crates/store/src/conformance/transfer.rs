@@ -81,7 +81,7 @@ async fn a_copy_of_a_copy_is_like_the_original(world: World) {
 
 async fn a_copy_goes_on_as_the_original_would_have(world: World) {
     let full = fill(&world).await;
-    let [well, failing, inactive, _, idle] = &full.subscriptions[..] else { unreachable!() };
+    let [well, failing, inactive, _, idle, ordered] = &full.subscriptions[..] else { unreachable!() };
     let copy = world.copied_to(place::sqlite().await).await.copied_to(world.another_place().await).await;
     assert_eq!((copy.waiting(idle).await, copy.expired(idle).await), (2, 1));
 
@@ -101,6 +101,15 @@ async fn a_copy_goes_on_as_the_original_would_have(world: World) {
     let outcomes: Vec<_> = waited.iter().map(|claimed| delivered(claimed, at(2))).collect();
     assert_eq!(copy.here.finish(outcomes, at(2)).await.ignored, 0);
     assert_eq!((waited.len(), copy.waiting(well).await), (3, 0));
+
+    copy.send_keyed(ordered, "k").await;
+    assert!(copy.here.claim(ordered, 10, at(79)).await.is_empty(), "the first waits, and the rest for it");
+    let probe = copy.here.claim(ordered, 10, at(80)).await;
+    assert_eq!((probe.len(), probe[0].attempts), (1, 1));
+    copy.here.finish([delivered(&probe[0], at(80))], at(80)).await;
+    let run = copy.here.claim(ordered, 10, at(80)).await;
+    assert_eq!(run.len(), 3);
+    assert!(run.is_sorted_by_key(|claimed| claimed.event.id));
 
     let version = copy.version().await;
     let new = copy.subscriber("x").await;
@@ -327,7 +336,7 @@ async fn a_store_in_use_is_neither_source_nor_target(world: World) {
     assert!(matches!(refused, Err(CopyError::InUse { side: "source", processes: 2 })));
     world.here.leave(NOW).await;
     pass.leave(NOW).await;
-    let server = target.join(Role::Server, LONG, NOW).await.unwrap();
+    let server = target.join(Role::Server, None, LONG, NOW).await.unwrap();
     let refused = copied(&**world.store(), &*target).await;
     assert!(matches!(refused, Err(CopyError::InUse { side: "target", processes: 1 })));
     assert_eq!(target.progress().await.unwrap(), None);

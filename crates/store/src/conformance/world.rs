@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering as Atomic},
     },
     time::Duration,
 };
@@ -15,7 +15,8 @@ use hookcast_core::{
     delivery::DeliveryState,
     event::EventType,
     id::{AccountId, DeliveryId, EventId, SubscriptionId},
-    signing::SigningSecret,
+    options::{Options, Ordering},
+    sealing::Sealed,
     subscription::{Health, Subscription},
     token::TokenHash,
 };
@@ -23,7 +24,7 @@ use hookcast_core::{
 use super::{batch::BatchBuilder, place::Place, process::Process};
 use crate::{
     Limits, Store,
-    catalogue::{CatalogueVersion, SubscriptionStatus},
+    catalogue::{CatalogueVersion, Replaced, SubscriptionStatus},
     engine::{Due, DueQuery, Role},
     history::{DeliveryRecord, EventRecord},
     page::{Page, PageRequest},
@@ -103,7 +104,7 @@ impl World {
 
     /// The world of another store, whose things are not like the ones here.
     pub(crate) async fn at(&self, place: Place) -> Self {
-        let made = AtomicU64::new(self.made.load(Ordering::Relaxed));
+        let made = AtomicU64::new(self.made.load(Atomic::Relaxed));
         Self { made, ..Self::new(place).await }
     }
 
@@ -117,7 +118,7 @@ impl World {
 
     /// A number that no other call gets.
     fn number(&self) -> u64 {
-        self.made.fetch_add(1, Ordering::Relaxed) + 1
+        self.made.fetch_add(1, Atomic::Relaxed) + 1
     }
 
     fn random(&self) -> [u8; 10] {
@@ -136,10 +137,11 @@ impl World {
         TokenHash::from_bytes(token)
     }
 
-    pub(crate) fn new_secret(&self) -> SigningSecret {
-        let mut secret = [0; 32];
-        secret[..8].copy_from_slice(&self.number().to_be_bytes());
-        SigningSecret::new(secret)
+    /// Sealed bytes unlike all others: to a store they mean nothing.
+    pub(crate) fn new_secrets(&self) -> Sealed {
+        let mut secrets = vec![0xff, 0, 1, 2];
+        secrets.extend(self.number().to_be_bytes());
+        Sealed::from_bytes(secrets)
     }
 
     /// An account that is not registered yet.
@@ -164,13 +166,28 @@ impl World {
             id: SubscriptionId::new(NOW, self.random()),
             account: account.id,
             user_id: account.user_id.clone(),
-            event: event_type(event),
+            events: event.parse().unwrap(),
             url: url.into(),
-            secret: self.new_secret(),
+            options: Options::default(),
+            secrets: self.new_secrets(),
             is_active: true,
             health: Health::default(),
             created_at: NOW,
+            version: 0,
         }
+    }
+
+    /// A subscription with these options, of an account made for it.
+    pub(crate) async fn subscriber_with(&self, event: &str, options: Options) -> Subscription {
+        let user_id = format!("user-{}", self.number());
+        let account = self.account(&user_id).await;
+        let new = self.new_subscription(&account, event, &format!("https://{user_id}.example/hook"));
+        self.store().subscribe(Subscription { options, ..new }).await.unwrap().status.subscription
+    }
+
+    /// A subscription whose deliveries wait for each other.
+    pub(crate) async fn ordered(&self, event: &str, ordering: Ordering) -> Subscription {
+        self.subscriber_with(event, Options { ordering: Some(ordering), ..Options::default() }).await
     }
 
     pub(crate) async fn subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
@@ -205,6 +222,20 @@ impl World {
         subscriptions
     }
 
+    /// Changes a subscription; what it is then.
+    pub(crate) async fn change(
+        &self,
+        subscription: &Subscription,
+        change: impl FnOnce(&mut Subscription),
+    ) -> Subscription {
+        let mut changed = self.status(subscription).await.subscription;
+        change(&mut changed);
+        match self.store().replace(changed).await.unwrap() {
+            Replaced::Done(status) => status.subscription,
+            refused => panic!("not changed: {refused:?}"),
+        }
+    }
+
     pub(crate) async fn set_active(&self, subscription: &Subscription, is_active: bool, now: Timestamp) {
         self.store().set_active(subscription.account, subscription.id, is_active, now).await.unwrap();
     }
@@ -222,6 +253,11 @@ impl World {
         self.batch().events(count, subscription).accept().await;
     }
 
+    /// Accepts an event with this ordering key for one subscription.
+    pub(crate) async fn send_keyed(&self, subscription: &Subscription, key: &str) {
+        self.batch().event("x").keyed(key).to([subscription]).accept().await;
+    }
+
     pub(crate) async fn version(&self) -> CatalogueVersion {
         self.store().changes_since(CatalogueVersion(0)).await.unwrap().version
     }
@@ -232,6 +268,12 @@ impl World {
 
     pub(crate) async fn health(&self, subscription: &Subscription) -> Health {
         self.status(subscription).await.subscription.health
+    }
+
+    /// How many failures in a row, and since when.
+    pub(crate) async fn failures(&self, subscription: &Subscription) -> (u32, Option<Timestamp>) {
+        let health = self.health(subscription).await;
+        (health.failure_count, health.failing_since)
     }
 
     pub(crate) async fn is_active(&self, subscription: &Subscription) -> bool {

@@ -104,7 +104,8 @@ fn account(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
 }
 
 fn subscription(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
-    let SubscriptionStatus { subscription, expired, .. } = subscription_status(row)?;
+    let SubscriptionStatus { mut subscription, expired, .. } = subscription_status(row)?;
+    subscription.version = 0;
     Ok(Item::Subscription(SubscriptionItem { subscription, deleted_at: rows::time(row, STATUS_WIDTH)?, expired }))
 }
 

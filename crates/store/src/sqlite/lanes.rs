@@ -31,10 +31,10 @@ pub(super) fn add_waiting(
     let waiting: i64 = connection
         .prepare_cached(
             "UPDATE lanes SET waiting = waiting + ?2,
-                 next_due = IIF(?3 IS NULL, next_due, MAX(MIN(COALESCE(next_due, ?3), ?3), COALESCE(probe_at, ?3)))
+                 next_due = IIF(?3 IS NULL, next_due, MAX(MIN(COALESCE(next_due, ?3), ?3), COALESCE(probe_at, ?4)))
              WHERE subscription = ?1 RETURNING waiting",
         )?
-        .query_row((lane, integer(more.count), more.due), |row| row.get(0))?;
+        .query_row((lane, integer(more.count), more.due, i64::MIN), |row| row.get(0))?;
     match natural(waiting).saturating_sub(max_waiting) {
         0 => Ok(()),
         excess => expire_oldest(connection, lane, excess),
@@ -65,11 +65,11 @@ pub(super) fn take_waiting(connection: &Connection, lane: SubscriptionKey, count
     connection
         .prepare_cached(
             "UPDATE lanes SET waiting = waiting - ?2, next_due = (
-                 SELECT MAX(MIN(due_at), COALESCE(lanes.probe_at, MIN(due_at)))
+                 SELECT MAX(MIN(due_at), COALESCE(lanes.probe_at, ?3))
                  FROM deliveries WHERE subscription = ?1 AND state = 0 AND due_at IS NOT NULL)
              WHERE subscription = ?1",
         )?
-        .execute((lane, count))?;
+        .execute((lane, count, i64::MIN))?;
     Ok(())
 }
 

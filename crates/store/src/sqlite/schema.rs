@@ -135,7 +135,7 @@ mod tests {
             let connection = open_for_writing(&path, Limits::default()).unwrap();
             let pragma =
                 |name: &str| -> i64 { connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap() };
-            assert_eq!(pragma("user_version"), 2);
+            assert_eq!(pragma("user_version"), 3);
             assert_eq!(pragma("auto_vacuum"), 2);
             assert_eq!(pragma("synchronous"), 2);
         }

@@ -1,0 +1,182 @@
+//! A subscription, made ready to deliver to.
+
+use std::{sync::Arc, time::Duration};
+
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::Rules,
+    filter::Filter,
+    format::Format,
+    guard::mask_query,
+    id::{AccountId, SubscriptionId},
+    options::{OnFailure, Options, Ordering},
+    pattern::EventPatterns,
+    policy::{RetrySchedule, SuccessRule},
+    sealing::MasterKeys,
+    secrets::Secrets,
+    signing::Keyring,
+    subscription::Subscription,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::client::{Authenticator, TlsIdentity};
+
+/// How deliveries are where a subscription's owner has not chosen otherwise; from the configuration.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// What a delivery's body looks like.
+    pub format: Format,
+    /// Which deliveries wait for each other.
+    pub ordering: Ordering,
+    /// What an ordered delivery does to those behind it when its schedule is used up.
+    pub on_failure: OnFailure,
+    /// Attempts that begin in a second, at the most; `None` for no limit.
+    pub rate_limit: Option<f64>,
+    /// When a failed delivery is tried again.
+    pub schedule: RetrySchedule,
+    /// Which answers count as a success.
+    pub success: SuccessRule,
+    /// The deadline of an attempt, which is also the longest that may be chosen.
+    pub timeout: Duration,
+}
+
+/// Makes targets of subscriptions.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// What its owner has not chosen.
+    pub defaults: Defaults,
+    /// What secrets at rest are encrypted with, if they are.
+    pub master_keys: Option<Arc<MasterKeys>>,
+}
+
+/// A subscription, ready to deliver to.
+#[derive(Debug)]
+pub struct Target {
+    /// Which one.
+    pub subscription: SubscriptionId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Where it is. `None` when the URL does not fit into a request.
+    pub uri: Option<Uri>,
+    /// Scheme, host and port: what it shares with other subscriptions.
+    pub host: Arc<str>,
+    /// The URL as it may be logged.
+    pub masked_url: String,
+    /// Whether it gets anything now.
+    pub is_active: bool,
+    /// Whether its breaker is open.
+    pub is_open: bool,
+    /// When its breaker last closed.
+    pub recovered_at: Option<Timestamp>,
+    /// The types of event that it gets.
+    pub events: EventPatterns,
+    /// What an event must satisfy beyond that.
+    pub filter: Option<Filter>,
+    /// Which of its deliveries wait for each other.
+    pub ordering: Ordering,
+    /// What a delivery's body looks like.
+    pub format: Format,
+    /// What attempts at deliveries that wait for no other are judged by.
+    pub rules: Rules,
+    /// What attempts at those that others wait for are judged by.
+    pub ordered_rules: Rules,
+    /// The deadline of an attempt.
+    pub timeout: Duration,
+    /// Attempts in flight at the same time, at the most.
+    pub max_in_flight: Option<usize>,
+    /// Attempts that begin in a second, at the most.
+    pub rate_limit: Option<f64>,
+    /// Headers that every request has.
+    pub headers: HeaderMap,
+    /// What signs, and what authenticates; or why they cannot be read, which is no fault of the callback.
+    pub credentials: Result<Credentials, String>,
+}
+
+/// What a target's requests are signed and authenticated with.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// What signs.
+    pub keys: Keyring,
+    /// What every request authenticates with.
+    pub auth: Option<Authenticator>,
+    /// What every connection authenticates with.
+    pub tls: Option<TlsIdentity>,
+}
+
+impl Targets {
+    /// The target of a subscription.
+    #[must_use]
+    pub fn of(&self, subscription: Subscription) -> Target {
+        let Options {
+            format,
+            filter,
+            ordering,
+            on_failure,
+            rate_limit,
+            max_in_flight,
+            retries,
+            success_status,
+            timeout_ms,
+            headers,
+            pending: _,
+        } = subscription.options;
+        let defaults = &self.defaults;
+        let url = url::Url::parse(&subscription.url).ok();
+        let schedule = retries.map_or_else(
+            || defaults.schedule.clone(),
+            |retries| retries.schedule(defaults.schedule.jitter),
+        );
+        let rules = Rules { schedule, success: success_status.unwrap_or(defaults.success), gives_up: true };
+        let gives_up = on_failure.unwrap_or(defaults.on_failure) == OnFailure::Skip;
+        let credentials = Secrets::open(&subscription.secrets, self.master_keys.as_deref(), subscription.id)
+            .map_err(|error| error.to_string())
+            .and_then(Credentials::of)
+            .inspect_err(|error| {
+                tracing::error!(subscription = %subscription.id, error, "nothing can be delivered to a subscription");
+            });
+        Target {
+            subscription: subscription.id,
+            account: subscription.account,
+            uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
+            host: url.map(|url| url.origin().ascii_serialization()).unwrap_or_default().into(),
+            masked_url: mask_query(&subscription.url),
+            is_active: subscription.is_active,
+            is_open: subscription.health.is_open(),
+            recovered_at: subscription.health.recovered_at,
+            events: subscription.events,
+            // Checked when it was set: one that cannot be read now lets nothing through rather than everything.
+            filter: filter.map(|filter| filter.parse().unwrap_or_else(|_| Filter::nothing())),
+            ordering: ordering.unwrap_or(defaults.ordering),
+            format: format.unwrap_or(defaults.format),
+            ordered_rules: Rules { gives_up, ..rules.clone() },
+            rules,
+            timeout: timeout_ms.map_or(defaults.timeout, |millis| {
+                Duration::from_millis(millis.into()).min(defaults.timeout)
+            }),
+            max_in_flight: max_in_flight.and_then(|limit| usize::try_from(limit).ok()),
+            rate_limit: rate_limit.or(defaults.rate_limit),
+            headers: headers
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+                })
+                .collect(),
+            credentials,
+        }
+    }
+}
+
+impl Target {
+    /// What attempts at a delivery of this group are judged by.
+    #[must_use]
+    pub fn rules(&self, group: Option<i64>) -> &Rules {
+        if group.is_some() { &self.ordered_rules } else { &self.rules }
+    }
+}
+
+impl Credentials {
+    fn of(secrets: Secrets) -> Result<Self, String> {
+        let tls = secrets.tls.map(|tls| TlsIdentity::new(&tls)).transpose().map_err(|error| error.to_string())?;
+        Ok(Self { keys: secrets.keys, auth: secrets.auth.map(Authenticator::new), tls })
+    }
+}
