@@ -5,7 +5,7 @@ use hookcast_core::{
     account::Account,
     clock::Timestamp,
     id::{AccountId, SubscriptionId},
-    signing::SigningSecret,
+    notice::NoticeKind,
     subscription::Subscription,
     token::TokenHash,
 };
@@ -15,14 +15,18 @@ use tokio_postgres::{
 };
 
 use super::{
-    PostgresStore, Shared, lanes, locks,
+    PostgresStore, Shared,
+    health::Beyond,
+    lanes, locks,
+    notices::{self, News},
     pool::{Commit, Statement, Transaction, retrying},
     rows::{
-        self, SubscriptionKey, get, integer, natural, optional_time, select_status, single, subscription_status, uuid,
+        self, SubscriptionKey, get, integer, natural, optional_time, options_text, select_status, single,
+        subscription_status, uuid,
     },
 };
 use crate::{
-    catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
+    catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
     error::StoreError,
     page::{Cursor, Page, PageRequest},
 };
@@ -56,10 +60,20 @@ const SAME_SUBSCRIPTION: Statement = Statement {
 };
 const CREATE_SUBSCRIPTION: Statement = Statement {
     sql: "WITH new AS (
-              INSERT INTO hookcast.subscriptions (id, account, event, url, secret, is_active, created_at, version)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING key, is_active)
+              INSERT INTO hookcast.subscriptions (id, account, event, url, secret, is_active, created_at, version, options)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING key, is_active)
           INSERT INTO hookcast.lanes (subscription, parked) SELECT key, NOT is_active FROM new RETURNING subscription",
-    types: &[Type::UUID, Type::INT8, Type::TEXT, Type::TEXT, Type::BYTEA, Type::BOOL, Type::INT8, Type::INT8],
+    types: &[
+        Type::UUID,
+        Type::INT8,
+        Type::TEXT,
+        Type::TEXT,
+        Type::BYTEA,
+        Type::BOOL,
+        Type::INT8,
+        Type::INT8,
+        Type::TEXT,
+    ],
 };
 const SUBSCRIPTION_KEY: Statement = Statement {
     sql: "SELECT s.key FROM hookcast.subscriptions s JOIN hookcast.accounts a ON a.key = s.account
@@ -83,7 +97,8 @@ const PARK: Statement =
     Statement { sql: "UPDATE hookcast.lanes SET parked = true WHERE subscription = $1", types: &[Type::INT8] };
 /// Failures are forgotten, and what waits may go.
 const UNPARK: Statement = Statement {
-    sql: "UPDATE hookcast.lanes SET parked = false, failure_count = 0, failing_since = NULL WHERE subscription = $1",
+    sql: "UPDATE hookcast.lanes SET parked = false, failure_count = 0, failing_since = NULL, failed_at = NULL,
+              probe_at = NULL, recovered_at = NULL WHERE subscription = $1",
     types: &[Type::INT8],
 };
 /// Makes what waits for a later time due now.
@@ -94,9 +109,15 @@ const HURRY: Statement = Statement {
           RETURNING 1",
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
-const SET_SECRET: Statement = Statement {
-    sql: "UPDATE hookcast.subscriptions SET secret = $2, version = $3 WHERE key = $1",
-    types: &[Type::INT8, Type::BYTEA, Type::INT8],
+const KEY_AND_VERSION: Statement = Statement {
+    sql:
+        "SELECT s.key, s.version, s.account FROM hookcast.subscriptions s JOIN hookcast.accounts a ON a.key = s.account
+          WHERE s.id = $1 AND a.id = $2 AND s.deleted_at IS NULL",
+    types: &[Type::UUID, Type::UUID],
+};
+const REPLACE: Statement = Statement {
+    sql: "UPDATE hookcast.subscriptions SET event = $2, url = $3, options = $4, secret = $5, version = $6 WHERE key = $1",
+    types: &[Type::INT8, Type::TEXT, Type::TEXT, Type::TEXT, Type::BYTEA, Type::INT8],
 };
 const DELETE: Statement = Statement {
     sql: "UPDATE hookcast.subscriptions SET deleted_at = $2, is_active = false, secret = '', version = $3 WHERE key = $1",
@@ -123,8 +144,8 @@ const DEACTIVATE: Statement = Statement {
     types: &[Type::INT8],
 };
 const SET_VERSION: Statement = Statement {
-    sql: "UPDATE hookcast.subscriptions SET version = $2 WHERE key = $1",
-    types: &[Type::INT8, Type::INT8],
+    sql: "UPDATE hookcast.subscriptions SET version = $2 WHERE key = ANY($1)",
+    types: &[Type::INT8_ARRAY, Type::INT8],
 };
 
 #[async_trait]
@@ -190,14 +211,8 @@ impl Catalogue for PostgresStore {
         self.status(key).await
     }
 
-    async fn rotate_secret(
-        &self,
-        account: AccountId,
-        id: SubscriptionId,
-        secret: SigningSecret,
-    ) -> Result<SubscriptionStatus, StoreError> {
-        let key = self.change(account, id, &Change::Secret(secret)).await?;
-        self.status(key).await
+    async fn replace(&self, subscription: Subscription) -> Result<Replaced, StoreError> {
+        retrying(|| replace(&self.shared, &subscription)).await
     }
 
     async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
@@ -230,7 +245,6 @@ impl Catalogue for PostgresStore {
 enum Change {
     Activate,
     Deactivate,
-    Secret(SigningSecret),
     Delete(Timestamp),
 }
 
@@ -248,13 +262,15 @@ impl Change {
                     .all(&[(&SET_ACTIVE, &[&key, &false, &version]), (&lanes::LOCK, &[&lane]), (&PARK, &[&key])])
                     .await?
             }
-            Self::Secret(secret) => {
-                transaction.all(&[(&SET_SECRET, &[&key, &secret.expose_bytes(), &version])]).await?
-            }
             Self::Delete(now) => {
                 let deleted_at = now.as_millis();
                 transaction
-                    .all(&[(&DELETE, &[&key, &deleted_at, &version]), (&lanes::LOCK, &[&lane]), (&PARK, &[&key])])
+                    .all(&[
+                        (&DELETE, &[&key, &deleted_at, &version]),
+                        (&lanes::LOCK, &[&lane]),
+                        (&PARK, &[&key]),
+                        (&notices::FORGET_ALL, &[&key]),
+                    ])
                     .await?
             }
         };
@@ -370,7 +386,10 @@ pub(super) async fn cancel_left_over(shared: &Shared) -> Result<(), StoreError> 
 /// Makes a subscription inactive, unless it has been well since it failed; what waits for it stays as it is. Answers whether it
 /// was active. Durable as every change of the catalogue: nodes have read its version before the disk has it, and a crash that
 /// took it back would give the same version to another change.
-pub(super) async fn deactivate(shared: &Shared, key: SubscriptionKey) -> Result<bool, StoreError> {
+pub(super) async fn deactivate(shared: &Shared, beyond: &Beyond, now: Timestamp) -> Result<bool, StoreError> {
+    let key = beyond.lane;
+    let mut news = News::default();
+    news.add((beyond.subscription, key), (NoticeKind::Deactivated, beyond.reason), beyond.health, now);
     retrying(|| async {
         let transaction = shared.pool.begin(Commit::Durable).await?;
         let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&DEACTIVATE, &[&key])]).await?;
@@ -379,11 +398,54 @@ pub(super) async fn deactivate(shared: &Shared, key: SubscriptionKey) -> Result<
             return Ok(false);
         }
         let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
-        transaction.all(&[(&SET_VERSION, &[&key, &version]), (&lanes::LOCK, &[&vec![key]]), (&PARK, &[&key])]).await?;
+        let lane = vec![key];
+        transaction.all(&[(&SET_VERSION, &[&lane, &version]), (&lanes::LOCK, &[&lane]), (&PARK, &[&key])]).await?;
+        news.leave(&transaction, now).await?;
         transaction.commit().await?;
         Ok(true)
     })
     .await
+}
+
+/// Lets other processes see a change of subscriptions.
+pub(super) async fn touch(shared: &Shared, keys: &Vec<SubscriptionKey>) -> Result<(), StoreError> {
+    retrying(|| async {
+        let mut transaction = shared.pool.begin(Commit::Durable).await?;
+        let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&NEXT_VERSION, &[])]).await?;
+        let version: i64 = single(answers.get(1).map_or(&[], Vec::as_slice))?;
+        transaction.finish(&[(&SET_VERSION, &[keys, &version])]).await.map(drop)
+    })
+    .await
+}
+
+/// Changes what a subscription's owner has chosen, unless somebody was faster.
+async fn replace(shared: &Shared, new: &Subscription) -> Result<Replaced, StoreError> {
+    let transaction = shared.pool.begin(Commit::Durable).await?;
+    let (account, id) = (uuid(new.account.to_bytes()), uuid(new.id.to_bytes()));
+    let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&KEY_AND_VERSION, &[&id, &account])]).await?;
+    let Some(row) = answers.get(1).and_then(|rows| rows.first()) else {
+        transaction.rollback().await?;
+        return Err(StoreError::NotFound);
+    };
+    let (key, version, account): (SubscriptionKey, i64, i64) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+    if natural(version) != new.version {
+        transaction.rollback().await?;
+        return Ok(Replaced::Outdated);
+    }
+    let events = new.events.to_string();
+    let same = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &new.url]).await?;
+    if same.iter().any(|row| get(row, 0).is_ok_and(|same: SubscriptionKey| same != key)) {
+        transaction.rollback().await?;
+        return Ok(Replaced::Taken);
+    }
+    let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
+    let (options, secret) = (options_text(&new.options)?, new.secrets.as_bytes());
+    let status = transaction
+        .all(&[(&REPLACE, &[&key, &events, &new.url, &options, &secret, &version]), (&STATUS, &[&key])])
+        .await?;
+    transaction.commit().await?;
+    let status = status.get(1).and_then(|rows| rows.first()).ok_or(StoreError::NotFound)?;
+    Ok(Replaced::Done(Box::new(subscription_status(status)?)))
 }
 
 /// Makes a subscription or finds it; whether it is new, and its status.
@@ -395,15 +457,15 @@ async fn subscribe(shared: &Shared, new: &Subscription) -> Result<(bool, Row), S
         transaction.rollback().await?;
         return Err(StoreError::NotFound);
     };
-    let event = new.event.as_str();
-    let existing = transaction.query(&SAME_SUBSCRIPTION, &[&account, &event, &new.url]).await?;
+    let events = new.events.to_string();
+    let existing = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &new.url]).await?;
     let created = existing.is_empty();
     let key: SubscriptionKey = if created {
         let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
         let (id, created_at) = (uuid(new.id.to_bytes()), new.created_at.as_millis());
-        let secret = new.secret.expose_bytes();
-        let parameters: [&(dyn ToSql + Sync); 8] =
-            [&id, &account, &event, &new.url, &secret, &new.is_active, &created_at, &version];
+        let (options, secret) = (options_text(&new.options)?, new.secrets.as_bytes());
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&id, &account, &events, &new.url, &secret, &new.is_active, &created_at, &version, &options];
         single(&transaction.query(&CREATE_SUBSCRIPTION, &parameters).await?)?
     } else {
         single(&existing)?

@@ -17,12 +17,12 @@ use tokio_postgres::{
 
 use super::{
     Shared, lanes, locks,
-    pool::{Call, Commit, Statement, retrying},
+    pool::{Call, Commit, Statement, Transaction, retrying},
     rows::{self, SubscriptionKey, get, integer, natural, optional_time, single, subscription_id, uuid},
 };
 use crate::{
     catalogue::CatalogueVersion,
-    engine::{Claim, Claimed, Due, DueQuery, Pass, Which},
+    engine::{Claim, Claimed, Due, DueQuery, PROBE_WAIT, Pass, Which},
     error::StoreError,
 };
 
@@ -58,54 +58,118 @@ const IS_ALIVE: Statement = Statement {
     types: &[Type::INT8, Type::INT8],
 };
 
+/// Lanes and how many may be taken of each. Where the breaker is open and is asked (`$asks`), that is nothing before the time of
+/// its probe, and then one, which tells that it is a probe.
+macro_rules! wanted {
+    ($asks:literal, $now:literal) => {
+        concat!(
+            "unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
+             JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
+             CROSS JOIN LATERAL (
+                 SELECT ",
+            $asks,
+            " AND l.probe_at IS NOT NULL AS is_probe, CASE WHEN NOT ",
+            $asks,
+            " OR l.probe_at IS NULL THEN w.quota WHEN l.probe_at <= ",
+            $now,
+            " THEN LEAST(w.quota, 1) ELSE 0 END AS quota) q "
+        )
+    };
+}
+
+/// What [`claimed`] and [`take`] read of what was taken.
+macro_rules! taken {
+    ($was_waiting:literal) => {
+        concat!(
+            "position, subscription, attempts, ",
+            $was_waiting,
+            ", id, type, time, md5, payload, order_key, order_group, sequence, is_probe "
+        )
+    };
+}
+
 /// Takes what is due from lanes whose locks are held. `SKIP LOCKED` waits for nobody who holds a single delivery.
 ///
 /// Rows that were found are changed by their place in the table (`ctid`), here and elsewhere: where the planner takes the table
 /// for empty, as after a quiet hour, it thinks nothing of walking over all of it for each row that is named by its key.
 const TAKE_DUE: Statement = Statement {
-    sql: "WITH found AS (
-              SELECT w.ord, u.row, u.time, u.position, u.subscription, u.attempts, u.due_at, e.id, e.type, e.md5, e.payload,
+    sql: concat!(
+        "WITH found AS (
+              SELECT w.ord, u.row, u.time, u.position, u.subscription, u.attempts, u.due_at, u.order_group, u.sequence,
+                  q.is_probe, e.id, e.type, e.md5, e.payload, e.order_key,
                   sum(octet_length(e.payload)) OVER (ORDER BY w.ord, u.due_at, u.time, u.position)
                       - octet_length(e.payload) AS bytes_before
-              FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
-              JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
-              CROSS JOIN LATERAL (
+              FROM ",
+        wanted!("true", "$6"),
+        "CROSS JOIN LATERAL (
                   SELECT u.ctid AS row, * FROM hookcast.unfinished u
                   WHERE u.subscription = w.subscription AND u.holder IS NULL AND u.due_at <= $3
-                  ORDER BY u.due_at, u.time, u.position LIMIT w.quota FOR UPDATE SKIP LOCKED) u
+                  ORDER BY u.due_at, u.time, u.position LIMIT q.quota FOR UPDATE SKIP LOCKED) u
               JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
               WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.ctid = f.row
               RETURNING f.*)
-          SELECT position, subscription, attempts, true, id, type, time, md5, payload
-          FROM taken ORDER BY ord, due_at, time, position",
-    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8],
+          SELECT ",
+        taken!("true"),
+        "FROM taken ORDER BY ord, due_at, time, position"
+    ),
+    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8, Type::INT8],
 };
 
-/// Takes what a pass goes over, what has failed among it if so wished, in the order of acceptance.
+/// Takes what follows heads that were taken in their groups, up to one that is held: whoever holds it has still to give it back.
+const TAKE_FOLLOWERS: Statement = Statement {
+    sql: concat!(
+        "WITH found AS (
+              SELECT g.ord, u.*, false AS is_probe, e.id, e.type, e.md5, e.payload, e.order_key, g.quota,
+                  row_number() OVER (PARTITION BY g.subscription ORDER BY g.ord, u.sequence) AS number,
+                  bool_and(u.holder IS NULL) OVER (PARTITION BY g.ord ORDER BY u.sequence) AS is_free,
+                  sum(octet_length(e.payload)) OVER (ORDER BY g.ord, u.sequence)
+                      - octet_length(e.payload) AS bytes_before
+              FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])
+                  WITH ORDINALITY AS g (subscription, order_group, sequence, quota, ord)
+              CROSS JOIN LATERAL (
+                  SELECT u.ctid AS row, * FROM hookcast.unfinished u
+                  WHERE u.subscription = g.subscription AND u.order_group = g.order_group AND u.sequence > g.sequence
+                  ORDER BY u.subscription, u.order_group, u.sequence LIMIT g.quota) u
+              JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
+          taken AS (
+              UPDATE hookcast.unfinished u SET holder = $5, due_at = NULL FROM found f
+              WHERE f.is_free AND f.number <= f.quota AND f.bytes_before < $6 AND u.ctid = f.row
+              RETURNING f.*)
+          SELECT ",
+        taken!("true"),
+        "FROM taken ORDER BY ord, sequence"
+    ),
+    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8],
+};
+
+/// Takes what a pass goes over, what has failed among it if so wished, in the order of acceptance. What waits for others goes when
+/// they have ended, and what has failed has left its group.
 const TAKE_PASS: Statement = Statement {
-    sql: "WITH chosen AS (
-              SELECT w.ord, u.*,
+    sql: concat!(
+        "WITH chosen AS (
+              SELECT w.ord, q.is_probe, u.*,
                   sum(octet_length(u.payload)) OVER (ORDER BY w.ord, u.time, u.position)
                       - octet_length(u.payload) AS bytes_before
-              FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
-              JOIN hookcast.lanes l ON l.subscription = w.subscription AND NOT l.parked
-              CROSS JOIN LATERAL (
+              FROM ",
+        wanted!("$10", "$11"),
+        "CROSS JOIN LATERAL (
                   (SELECT u.ctid AS row, u.time, u.position, u.subscription, u.event, u.attempts, u.log, true AS was_waiting,
-                       e.id, e.type, e.md5, e.payload
+                       u.order_group, u.sequence, e.id, e.type, e.md5, e.payload, e.order_key
                    FROM hookcast.unfinished u JOIN hookcast.events e ON e.time = u.time AND e.id = u.event
                    WHERE (u.subscription, u.time, u.position) > (w.subscription, $6, $7) AND u.subscription <= w.subscription
-                       AND u.holder IS NULL AND ($3::int8 IS NULL OR u.due_at <= $3) AND ($8::text IS NULL OR e.type = $8)
-                   ORDER BY u.subscription, u.time, u.position LIMIT w.quota)
+                       AND u.holder IS NULL AND u.due_at <= COALESCE($3, 9223372036854775807)
+                       AND ($8::text IS NULL OR e.type = $8)
+                   ORDER BY u.subscription, u.time, u.position LIMIT q.quota)
                   UNION ALL
                   (SELECT NULL::tid, f.time, f.position, f.subscription, f.event, f.attempts, f.log, false,
-                       e.id, e.type, e.md5, e.payload
+                       NULL::int8, NULL::int8, e.id, e.type, e.md5, e.payload, e.order_key
                    FROM hookcast.finished f JOIN hookcast.events e ON e.time = f.time AND e.id = f.event
                    WHERE $9 AND (f.subscription, f.state, f.time, f.position) > (w.subscription, 3, $6, $7)
                        AND f.subscription <= w.subscription AND f.state = 3 AND ($8::text IS NULL OR e.type = $8)
-                   ORDER BY f.subscription, f.state, f.time, f.position LIMIT w.quota)
-                  ORDER BY time, position LIMIT w.quota) u),
+                   ORDER BY f.subscription, f.state, f.time, f.position LIMIT q.quota)
+                  ORDER BY time, position LIMIT q.quota) u),
           fitting AS (SELECT * FROM chosen WHERE bytes_before < $5 OR bytes_before = 0),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM fitting c
@@ -116,8 +180,10 @@ const TAKE_PASS: Statement = Statement {
           held AS (
               INSERT INTO hookcast.unfinished (time, position, subscription, event, attempts, log, holder)
               SELECT time, position, subscription, event, attempts, log, $4 FROM fitting WHERE NOT was_waiting)
-          SELECT position, subscription, attempts, was_waiting, id, type, time, md5, payload FROM fitting
-          ORDER BY ord, time, position",
+          SELECT ",
+        taken!("was_waiting"),
+        "FROM fitting ORDER BY ord, time, position"
+    ),
     types: &[
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
@@ -128,6 +194,8 @@ const TAKE_PASS: Statement = Statement {
         Type::INT8,
         Type::TEXT,
         Type::BOOL,
+        Type::BOOL,
+        Type::INT8,
     ],
 };
 
@@ -147,6 +215,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim, now: Timestamp) -> Res
                 id: DeliveryId::from_position(event.time, natural(get(row, 0)?)),
                 subscription: ids.get(&get(row, 1)?).copied().ok_or(StoreError::NotFound)?,
                 attempts: u32::try_from(get::<i32>(row, 2)?).unwrap_or(0),
+                group: get(row, 10)?,
                 event: Arc::new(event),
             })
         })
@@ -166,11 +235,12 @@ async fn take(
     let bytes = i64::try_from(claim.max_bytes).unwrap_or(i64::MAX);
     let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
     let wanted = Wanted::new(&claim.which);
-    let due: [&(dyn ToSql + Sync); 5] = [lanes, quotas, &wanted.due_by, &holder, &bytes];
+    let due: [&(dyn ToSql + Sync); 6] = [lanes, quotas, &wanted.due_by, &holder, &bytes, &now];
     let (after_time, after_position) = wanted.after;
     let (event, failed) = (wanted.event, wanted.failed);
-    let pass: [&(dyn ToSql + Sync); 9] =
-        [lanes, quotas, &wanted.due_by, &holder, &bytes, &after_time, &after_position, &event, &failed];
+    let asks = claim.which.asks_the_breaker();
+    let pass: [&(dyn ToSql + Sync); 11] =
+        [lanes, quotas, &wanted.due_by, &holder, &bytes, &after_time, &after_position, &event, &failed, &asks, &now];
     let take: Call<'_> = match &claim.which {
         Which::DueBy(_) => (&TAKE_DUE, &due),
         Which::Pass(_) => (&TAKE_PASS, &pass),
@@ -178,18 +248,56 @@ async fn take(
     let answers = transaction
         .all(&[(&locks::SHARE_LEASES, &[&lease]), (&IS_ALIVE, &[&holder, &now]), (&lanes::LOCK, &[lanes]), take])
         .await?;
-    let [_, is_alive, _, taken] = <[Vec<Row>; 4]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
+    let [_, is_alive, _, mut taken] = <[Vec<Row>; 4]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
     if !single::<bool>(&is_alive)? {
         transaction.rollback().await?;
         return Err(StoreError::NotFound);
     }
-    let mut fewer = BTreeMap::<SubscriptionKey, i64>::new();
+    if matches!(claim.which, Which::DueBy(_)) {
+        let followers = take_followers(&transaction, claim, &taken, lanes.iter().zip(quotas)).await?;
+        taken.extend(followers);
+    }
+    let (mut fewer, mut probed) = (BTreeMap::<SubscriptionKey, i64>::new(), Vec::<SubscriptionKey>::new());
     for row in &taken {
         *fewer.entry(get(row, 1)?).or_default() += i64::from(get::<bool>(row, 3)?);
+        if get(row, 12)? {
+            probed.push(get(row, 1)?);
+        }
     }
     let (lanes, counts): (Vec<SubscriptionKey>, Vec<i64>) = fewer.into_iter().unzip();
-    transaction.finish(&[(&lanes::TAKE, &[&lanes, &counts])]).await?;
+    let held = Timestamp::from_millis(now).plus(PROBE_WAIT).as_millis();
+    let calls: [Call<'_>; 2] = [(&lanes::HOLD_PROBES, &[&probed, &held]), (&lanes::TAKE, &[&lanes, &counts])];
+    transaction.finish(if probed.is_empty() { &calls[1..] } else { &calls }).await?;
     Ok(taken)
+}
+
+/// Takes what follows the heads that were taken, as many of each lane as may still be.
+async fn take_followers(
+    transaction: &Transaction,
+    claim: &Claim,
+    taken: &[Row],
+    quotas: impl Iterator<Item = (&SubscriptionKey, &i64)>,
+) -> Result<Vec<Row>, StoreError> {
+    let mut left: HashMap<SubscriptionKey, i64> = quotas.map(|(lane, quota)| (*lane, *quota)).collect();
+    let (mut lanes, mut groups, mut sequences) = (Vec::<SubscriptionKey>::new(), Vec::<i64>::new(), Vec::<i64>::new());
+    let mut bytes = claim.max_bytes;
+    for row in taken {
+        let lane = get(row, 1)?;
+        let is_probe: bool = get(row, 12)?;
+        left.entry(lane).and_modify(|left| *left = if is_probe { 0 } else { *left - 1 });
+        bytes = bytes.saturating_sub(get::<&str>(row, 8)?.len());
+        if let Some(group) = get(row, 10)? {
+            lanes.push(lane);
+            groups.push(group);
+            sequences.push(get(row, 11)?);
+        }
+    }
+    let left: Vec<i64> = lanes.iter().map(|lane| left.get(lane).copied().unwrap_or(0)).collect();
+    if bytes == 0 || left.iter().all(|left| *left == 0) {
+        return Ok(Vec::new());
+    }
+    let (holder, bytes) = (integer(claim.holder.0), i64::try_from(bytes).unwrap_or(i64::MAX));
+    transaction.query(&TAKE_FOLLOWERS, &[&lanes, &groups, &sequences, &left, &holder, &bytes]).await
 }
 
 /// What is wanted, as parameters.

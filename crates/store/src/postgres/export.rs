@@ -18,8 +18,8 @@ use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, Portion, Section,
-        SubscriptionItem,
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, PlaceInOrder, Portion,
+        Section, SubscriptionItem,
     },
 };
 
@@ -50,22 +50,28 @@ const SUBSCRIPTIONS: Statement =
     Statement { sql: select_status!("WHERE s.key > $2 ORDER BY s.key LIMIT $1"), types: &[Type::INT8, Type::INT8] };
 const EVENTS: Statement = Statement {
     sql: bounded!(
-        "id, type, time, md5, payload, first_delivery, deliveries",
+        "id, type, time, md5, payload, order_key, first_delivery, deliveries",
         "*, octet_length(payload) AS size FROM hookcast.events WHERE (time, id) > ($3, $4) AND time >= $3",
         "time, id"
     ),
     types: &[Type::INT8, Type::INT8, Type::INT8, Type::UUID],
 };
-/// Those that are left to do and those that have ended, one list in the order of their events.
+/// Those that are left to do and those that have ended, one list in the order of their events. Of one that is sent the sequence of
+/// the first one in its group, which may be it.
 const DELIVERIES: Statement = Statement {
     sql: bounded!(
-        "time, position, event, id, state, due_at, is_deleted, log",
-        "d.*, s.id, s.deleted_at IS NOT NULL AS is_deleted, octet_length(d.log) AS size FROM (
+        "time, position, event, id, state, due_at, is_deleted, log, order_group, sequence, head",
+        "d.*, s.id, s.deleted_at IS NOT NULL AS is_deleted, octet_length(d.log) AS size,
+             CASE WHEN d.state = 1 THEN (
+                 SELECT u.sequence FROM hookcast.unfinished u
+                 WHERE u.subscription = d.subscription AND u.order_group = d.order_group
+                 ORDER BY u.subscription, u.order_group, u.sequence LIMIT 1) END AS head
+         FROM (
              (SELECT time, position, subscription, event, CASE WHEN holder IS NULL THEN 0 ELSE 1 END::int2 AS state,
-                  due_at, log
+                  due_at, log, order_group, sequence
               FROM hookcast.unfinished WHERE (time, position) > ($3, $4) AND time >= $3 ORDER BY time, position LIMIT $1)
              UNION ALL
-             (SELECT time, position, subscription, event, state, NULL::int8, log
+             (SELECT time, position, subscription, event, state, NULL::int8, log, NULL::int8, NULL::int8
               FROM hookcast.finished WHERE (time, position) > ($3, $4) AND time >= $3 ORDER BY time, position LIMIT $1)
          ) d JOIN hookcast.subscriptions s ON s.key = d.subscription",
         "time, position"
@@ -163,7 +169,7 @@ fn subscription(row: &Row) -> Result<Item, StoreError> {
 }
 
 fn event(row: &Row) -> Result<Item, StoreError> {
-    let (first_delivery, deliveries) = (natural(get(row, 5)?), natural(get(row, 6)?));
+    let (first_delivery, deliveries) = (natural(get(row, 6)?), natural(get(row, 7)?));
     Ok(Item::Event(EventItem { event: rows::event(row, 0)?, first_delivery, deliveries }))
 }
 
@@ -171,8 +177,13 @@ fn delivery(row: &Row) -> Result<Item, StoreError> {
     let event_time = time(row, 0)?;
     let (state, due_at) = match (state_of(get(row, 4)?)?, get(row, 6)?) {
         (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+        (DeliveryState::Sending, false) if waits_for_others(row)? => (DeliveryState::Waiting, None),
         (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(event_time)),
         (state, _) => (state, optional_time(row, 5)?),
+    };
+    let place = match (state, get(row, 8)?) {
+        (DeliveryState::Waiting, Some(group)) => Some(PlaceInOrder { group, sequence: natural(get(row, 9)?) }),
+        _ => None,
     };
     Ok(Item::Delivery(DeliveryItem {
         id: DeliveryId::from_position(event_time, natural(get(row, 1)?)),
@@ -180,8 +191,15 @@ fn delivery(row: &Row) -> Result<Item, StoreError> {
         subscription: subscription_id(row, 3)?,
         state,
         due_at,
+        place,
         attempts: log::read(get(row, 7)?)?,
     }))
+}
+
+/// Whether one that is sent comes after others of its group that have not ended.
+fn waits_for_others(row: &Row) -> Result<bool, StoreError> {
+    let (sequence, head): (Option<i64>, Option<i64>) = (get(row, 9)?, get(row, 10)?);
+    Ok(head < sequence)
 }
 
 fn fingerprint(row: &Row) -> Result<Item, StoreError> {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 const EVENT: Statement = Statement {
-    sql: "SELECT id, type, time, md5, payload, first_delivery, deliveries FROM hookcast.events
+    sql: "SELECT id, type, time, md5, payload, order_key, first_delivery, deliveries FROM hookcast.events
           WHERE time = $1 AND id = $2",
     types: &[Type::INT8, Type::UUID],
 };
@@ -136,7 +136,7 @@ impl History for PostgresStore {
         let found = pool.query(&EVENT, &[&id.time().as_millis(), &uuid(id.to_bytes())]).await?;
         let row = found.first().ok_or(StoreError::NotFound)?;
         let event = rows::event(row, 0)?;
-        let (first, total): (i64, i64) = (get(row, 5)?, get(row, 6)?);
+        let (first, total): (i64, i64) = (get(row, 6)?, get(row, 7)?);
         let after = page.cursor.map_or(first - 1, |cursor| place(cursor.0).1.max(first - 1));
         let (end, limit) = (first + total, i64::from(page.limit) + 1);
         let found = pool.query(&OF_EVENT, &[&event.time.as_millis(), &after, &end, &limit]).await?;

@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use hookcast_core::{
     account::Account,
+    clock::Timestamp,
     delivery::DeliveryState,
     id::{AccountId, EventId, SubscriptionId},
+    subscription::Health,
     token::TokenHash,
 };
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +18,10 @@ use super::{
     lanes::{self, More},
     locks, log,
     pool::{Call, Commit, Statement, Transaction},
-    rows::{SubscriptionKey, account_id, get, integer, receipts_text, single, state_code, subscription_id, uuid},
+    rows::{
+        SubscriptionKey, account_id, get, integer, options_text, receipts_text, single, state_code, subscription_id,
+        uuid,
+    },
 };
 use crate::{
     error::StoreError,
@@ -36,10 +41,11 @@ const ACCOUNT_KEYS: Statement =
 const KNOWN_SUBSCRIPTIONS: Statement =
     Statement { sql: "SELECT id FROM hookcast.subscriptions WHERE id = ANY($1)", types: &[Type::UUID_ARRAY] };
 const INSERT_SUBSCRIPTIONS: Statement = Statement {
-    sql: "INSERT INTO hookcast.subscriptions (id, account, event, url, secret, is_active, created_at, deleted_at, version)
-          SELECT id, account, event, url, secret, is_active, created_at, deleted_at, $9
-          FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $5::bytea[], $6::bool[], $7::int8[], $8::int8[])
-              WITH ORDINALITY AS i (id, account, event, url, secret, is_active, created_at, deleted_at, ord)
+    sql: "INSERT INTO hookcast.subscriptions (id, account, event, url, secret, is_active, created_at, deleted_at, options, version)
+          SELECT id, account, event, url, secret, is_active, created_at, deleted_at, options, $10
+          FROM unnest(
+                  $1::uuid[], $2::int8[], $3::text[], $4::text[], $5::bytea[], $6::bool[], $7::int8[], $8::int8[], $9::text[])
+              WITH ORDINALITY AS i (id, account, event, url, secret, is_active, created_at, deleted_at, options, ord)
           ORDER BY ord",
     types: &[
         Type::UUID_ARRAY,
@@ -50,19 +56,31 @@ const INSERT_SUBSCRIPTIONS: Statement = Statement {
         Type::BOOL_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
         Type::INT8,
     ],
 };
 const INSERT_LANES: Statement = Statement {
-    sql: "INSERT INTO hookcast.lanes (subscription, parked, expired, failure_count, failing_since)
-          SELECT s.key, NOT s.is_active, i.expired, i.failure_count, i.failing_since
-          FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int8[]) AS i (id, expired, failure_count, failing_since)
+    sql: "INSERT INTO hookcast.lanes
+              (subscription, parked, expired, failure_count, failing_since, failed_at, probe_at, recovered_at)
+          SELECT s.key, NOT s.is_active, expired, failure_count, failing_since, failed_at, probe_at, recovered_at
+          FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[])
+              AS i (id, expired, failure_count, failing_since, failed_at, probe_at, recovered_at)
           JOIN hookcast.subscriptions s ON s.id = i.id",
-    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY],
+    types: &[
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+    ],
 };
 const INSERT_EVENTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload)
-          SELECT * FROM unnest($1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[])
+    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload, order_key)
+          SELECT * FROM unnest(
+              $1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[], $8::text[])
           ON CONFLICT (time, id) DO NOTHING",
     types: &[
         Type::INT8_ARRAY,
@@ -71,6 +89,7 @@ const INSERT_EVENTS: Statement = Statement {
         Type::BYTEA_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
     ],
 };
@@ -82,9 +101,9 @@ const MISSING_EVENTS: Statement = Statement {
     types: &[Type::INT8_ARRAY, Type::UUID_ARRAY],
 };
 const INSERT_WAITING: Statement = Statement {
-    sql: "INSERT INTO hookcast.unfinished (time, position, subscription, event, attempts, log, due_at)
-          SELECT * FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::uuid[], $5::int4[], $6::text[], $7::int8[])
-              AS i (time, position, subscription, event, attempts, log, due_at)
+    sql: "INSERT INTO hookcast.unfinished (time, position, subscription, event, attempts, log, due_at, order_group, sequence)
+          SELECT * FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::uuid[], $5::int4[], $6::text[], $7::int8[], $8::int8[], $9::int8[])
+              AS i (time, position, subscription, event, attempts, log, due_at, order_group, sequence)
           WHERE (SELECT f.time FROM hookcast.finished f WHERE f.time = i.time AND f.position = i.position) IS NULL
           ON CONFLICT (time, position) DO NOTHING
           RETURNING subscription, due_at",
@@ -96,7 +115,17 @@ const INSERT_WAITING: Statement = Statement {
         Type::INT4_ARRAY,
         Type::TEXT_ARRAY,
         Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
     ],
+};
+/// The lanes' own numbers go on after these.
+const RAISE_SEQUENCES: Statement = Statement {
+    sql: "UPDATE hookcast.lanes l SET sequence = i.sequence
+          FROM (SELECT subscription, max(sequence) AS sequence FROM unnest($1::int8[], $2::int8[])
+                  AS i (subscription, sequence) GROUP BY subscription) i
+          WHERE l.subscription = i.subscription AND l.sequence < i.sequence",
+    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
 const INSERT_ENDED: Statement = Statement {
     sql: "INSERT INTO hookcast.finished (time, position, subscription, event, attempts, log, state)
@@ -224,19 +253,28 @@ async fn subscriptions(transaction: &Transaction, items: &[&SubscriptionItem]) -
     let account = |id: AccountId| accounts.get(&id).copied().ok_or_else(|| missing(&id));
     let owners: Vec<i64> = new.iter().map(|item| account(item.subscription.account)).collect::<Result<_, _>>()?;
     let ids = column(&new, |item| uuid(item.subscription.id.to_bytes()));
-    let events = column(&new, |item| item.subscription.event.as_str());
+    let events = column(&new, |item| item.subscription.events.to_string());
     let urls = column(&new, |item| item.subscription.url.as_str());
-    let secrets = column(&new, |item| item.subscription.secret.expose_bytes());
+    let secrets = column(&new, |item| item.subscription.secrets.as_bytes());
     let active = column(&new, |item| item.subscription.is_active);
     let created = column(&new, |item| item.subscription.created_at.as_millis());
     let deleted = column(&new, |item| item.deleted_at.map(|time| time.as_millis()));
     let expired = column(&new, |item| integer(item.expired));
     let failures = column(&new, |item| i64::from(item.subscription.health.failure_count));
-    let failing = column(&new, |item| item.subscription.health.failing_since.map(|time| time.as_millis()));
+    let health = |time: fn(&Health) -> Option<Timestamp>| {
+        column(&new, |item| time(&item.subscription.health).map(Timestamp::as_millis))
+    };
+    let (failing, failed) = (health(|health| health.failing_since), health(|health| health.failed_at));
+    let (probe, recovered) = (health(|health| health.probe_at), health(|health| health.recovered_at));
+    let options: Vec<String> =
+        new.iter().map(|item| options_text(&item.subscription.options)).collect::<Result<_, _>>()?;
     transaction
         .all(&[
-            (&INSERT_SUBSCRIPTIONS, &[&ids, &owners, &events, &urls, &secrets, &active, &created, &deleted, &version]),
-            (&INSERT_LANES, &[&ids, &expired, &failures, &failing]),
+            (
+                &INSERT_SUBSCRIPTIONS,
+                &[&ids, &owners, &events, &urls, &secrets, &active, &created, &deleted, &options, &version],
+            ),
+            (&INSERT_LANES, &[&ids, &expired, &failures, &failing, &failed, &probe, &recovered]),
         ])
         .await
         .map(drop)
@@ -253,7 +291,9 @@ async fn events(transaction: &Transaction, items: &[&EventItem]) -> Result<(), S
     let firsts = column(items, |item| integer(item.first_delivery));
     let counts = column(items, |item| integer(item.deliveries));
     let payloads = column(items, |item| item.event.payload.get());
-    transaction.query(&INSERT_EVENTS, &[&times, &ids, &types, &contents, &firsts, &counts, &payloads]).await.map(drop)
+    let keys = column(items, |item| item.event.key.as_deref());
+    let columns: [&(dyn ToSql + Sync); 8] = [&times, &ids, &types, &contents, &firsts, &counts, &payloads, &keys];
+    transaction.query(&INSERT_EVENTS, &columns).await.map(drop)
 }
 
 /// Stores deliveries and notes in the lanes what waits. However much that is, none of it expires: the copy must be like its
@@ -268,12 +308,15 @@ async fn deliveries(
     }
     check_events(transaction, items).await?;
     let (mut waiting, mut ended) = (Deliveries::default(), Deliveries::default());
-    let (mut dues, mut states) = (Vec::new(), Vec::new());
+    let (mut dues, mut groups, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
+    let mut states = Vec::new();
     for item in items {
         let lane = *keys.get(&item.subscription).ok_or_else(|| missing(&item.subscription))?;
         if item.state == DeliveryState::Waiting {
             waiting.add(item, lane)?;
-            dues.push(item.due_at.unwrap_or(item.id.time()).as_millis());
+            dues.push(item.due_at.map(Timestamp::as_millis));
+            groups.push(item.place.map(|place| place.group));
+            sequences.push(item.place.map(|place| integer(place.sequence)));
         } else {
             ended.add(item, lane)?;
             states.push(state_code(item.state));
@@ -282,13 +325,16 @@ async fn deliveries(
     let lanes: BTreeSet<SubscriptionKey> = waiting.lanes.iter().copied().collect();
     let lanes: Vec<SubscriptionKey> = lanes.into_iter().collect();
     let (w, e) = (&waiting, &ended);
-    let calls: [Call<'_>; 3] = [
+    let waits: [&(dyn ToSql + Sync); 9] =
+        [&w.times, &w.positions, &w.lanes, &w.events, &w.attempts, &w.logs, &dues, &groups, &sequences];
+    let calls: [Call<'_>; 4] = [
         (&lanes::LOCK, &[&lanes]),
-        (&INSERT_WAITING, &[&w.times, &w.positions, &w.lanes, &w.events, &w.attempts, &w.logs, &dues]),
+        (&RAISE_SEQUENCES, &[&w.lanes, &sequences]),
+        (&INSERT_WAITING, &waits),
         (&INSERT_ENDED, &[&e.times, &e.positions, &e.lanes, &e.events, &e.attempts, &e.logs, &states]),
     ];
     let mut more = More::default();
-    for row in transaction.all(&calls).await?.iter().skip(1).flatten() {
+    for row in transaction.all(&calls).await?.iter().skip(2).flatten() {
         more.add(get(row, 0)?, get(row, 1)?);
     }
     more.settle(transaction, u64::MAX).await

@@ -1,6 +1,6 @@
 //! Admitted batches on their way into the tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use hookcast_core::{
     clock::Timestamp,
@@ -13,6 +13,7 @@ use super::{
     accept::Request,
     admission::Firsts,
     lanes::{self, More},
+    order::{NewDelivery, Ordered},
     pool::{Call, Statement, Transaction},
     rows::{SubscriptionKey, integer, length, receipts_text, uuid},
 };
@@ -26,8 +27,9 @@ const ROWS: usize = 20_000;
 const CALLS: usize = 4;
 
 const INSERT_EVENTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload)
-          SELECT * FROM unnest($1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[])",
+    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload, order_key)
+          SELECT * FROM unnest(
+              $1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[], $8::text[])",
     types: &[
         Type::INT8_ARRAY,
         Type::UUID_ARRAY,
@@ -35,6 +37,7 @@ const INSERT_EVENTS: Statement = Statement {
         Type::BYTEA_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
     ],
 };
@@ -68,6 +71,7 @@ struct Events<'b> {
     first_delivery: Vec<i64>,
     deliveries: Vec<i64>,
     payload: Vec<&'b str>,
+    key: Vec<Option<&'b str>>,
 }
 
 /// Columns of deliveries.
@@ -97,6 +101,7 @@ pub(super) struct Intake<'b> {
     next_position: u64,
     events: Vec<Events<'b>>,
     deliveries: Vec<Deliveries>,
+    ordered: Ordered,
     remembered: Remembered<'b>,
     waiting: More,
     /// Something is due for an active subscription and held by nobody.
@@ -116,6 +121,7 @@ impl<'b> Intake<'b> {
             next_position: first_position,
             events: Vec::new(),
             deliveries: Vec::new(),
+            ordered: Ordered::default(),
             remembered: Remembered::default(),
             waiting: More::default(),
             leaves_work: false,
@@ -162,6 +168,7 @@ impl<'b> Intake<'b> {
         rows.first_delivery.push(integer(self.next_position));
         rows.deliveries.push(length(&new.recipients));
         rows.payload.push(event.payload.get());
+        rows.key.push(event.key.as_deref());
 
         let mut held = Vec::with_capacity(new.reserved.len());
         let mut reserved = new.reserved.iter().copied().peekable();
@@ -170,6 +177,11 @@ impl<'b> Intake<'b> {
             let position = self.next_position;
             self.next_position += 1;
             let is_held = reserved.next_if_eq(&index).is_some();
+            if let Some(group) = new.group(recipient).filter(|_| !is_held) {
+                self.ordered.add(NewDelivery { time, position: integer(position), lane, event: id }, group);
+                self.leaves_work |= recipient.is_active;
+                continue;
+            }
             let rows = last(&mut self.deliveries, |rows| rows.position.len());
             rows.time.push(time);
             rows.position.push(integer(position));
@@ -180,7 +192,7 @@ impl<'b> Intake<'b> {
             if is_held {
                 held.push(DeliveryId::from_position(event.time, position));
             } else {
-                self.waiting.add(lane, time);
+                self.waiting.add(lane, Some(time));
                 self.leaves_work |= recipient.is_active;
             }
         }
@@ -188,13 +200,14 @@ impl<'b> Intake<'b> {
     }
 
     /// Writes all of it and commits; answers whether there is work for whoever has time.
-    pub(super) async fn write(self, mut transaction: Transaction, max_waiting: u64) -> Result<bool, StoreError> {
-        let lanes = self.waiting.lanes();
-        let events: Vec<[&(dyn ToSql + Sync); 7]> = self
+    pub(super) async fn write(mut self, mut transaction: Transaction, max_waiting: u64) -> Result<bool, StoreError> {
+        let lanes: BTreeSet<SubscriptionKey> = self.waiting.lanes().chain(self.ordered.lanes()).collect();
+        let lanes: Vec<SubscriptionKey> = lanes.into_iter().collect();
+        let events: Vec<[&(dyn ToSql + Sync); 8]> = self
             .events
             .iter()
-            .map(|e| -> [&(dyn ToSql + Sync); 7] {
-                [&e.time, &e.id, &e.event_type, &e.md5, &e.first_delivery, &e.deliveries, &e.payload]
+            .map(|e| -> [&(dyn ToSql + Sync); 8] {
+                [&e.time, &e.id, &e.event_type, &e.md5, &e.first_delivery, &e.deliveries, &e.payload, &e.key]
             })
             .collect();
         let deliveries: Vec<[&(dyn ToSql + Sync); 6]> = self
@@ -217,11 +230,12 @@ impl<'b> Intake<'b> {
         while calls.len() > CALLS {
             transaction.all(&calls.drain(..CALLS).collect::<Vec<_>>()).await?;
         }
-        if self.waiting.is_empty() {
+        if lanes.is_empty() {
             transaction.finish(&calls).await?;
         } else {
             calls.push((&lanes::LOCK, &locked));
             transaction.all(&calls).await?;
+            self.ordered.write(&transaction, &mut self.waiting).await?;
             self.waiting.settle(&transaction, max_waiting).await?;
             transaction.commit().await?;
         }

@@ -7,23 +7,27 @@ use tokio_postgres::types::Type;
 
 use super::{
     Shared, catalogue,
-    lanes::{self, More},
+    lanes::{self, Fewer, More},
     locks,
     pool::{Commit, Statement, Transaction, retrying},
     rows::{SubscriptionKey, get, integer, length, natural, single},
 };
 use crate::{
-    engine::{Incarnation, Role},
+    engine::{Incarnation, Node, Role},
     error::StoreError,
 };
 
 const JOIN: Statement = Statement {
-    sql: "INSERT INTO hookcast.incarnations (is_server, expires_at) VALUES ($1, $2) RETURNING key",
-    types: &[Type::BOOL, Type::INT8],
+    sql: "INSERT INTO hookcast.incarnations (is_server, expires_at, node) VALUES ($1, $2, $3) RETURNING key",
+    types: &[Type::BOOL, Type::INT8, Type::INT8],
 };
 const RENEW: Statement = Statement {
     sql: "UPDATE hookcast.incarnations SET expires_at = $2 WHERE key = $1 RETURNING key",
     types: &[Type::INT8, Type::INT8],
+};
+const NODES: Statement = Statement {
+    sql: "SELECT count(DISTINCT node) FROM hookcast.incarnations WHERE expires_at > $1",
+    types: &[Type::INT8],
 };
 /// Unless it has been renewed beyond a time, if one is given.
 const END: Statement = Statement {
@@ -43,11 +47,12 @@ const LANES: Statement = Statement {
           AND ($2::int8[] IS NULL OR (time, position) IN (SELECT * FROM unnest($2, $3::int8[])))",
     types: &[Type::INT8, Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
+/// Those that go one after the other are due when they are the first of their groups.
 const GIVE_BACK: Statement = Statement {
-    sql: "UPDATE hookcast.unfinished u SET holder = NULL, due_at = $4 FROM hookcast.subscriptions s
+    sql: "UPDATE hookcast.unfinished u SET holder = NULL, due_at = CASE WHEN u.order_group IS NULL THEN $4 END FROM hookcast.subscriptions s
           WHERE u.holder = $1 AND s.key = u.subscription AND s.deleted_at IS NULL
           AND ($2::int8[] IS NULL OR (u.time, u.position) IN (SELECT * FROM unnest($2, $3::int8[])))
-          RETURNING u.subscription",
+          RETURNING u.subscription, u.order_group, u.due_at",
     types: &[Type::INT8, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8],
 };
 /// What is still held then is a deleted subscription's.
@@ -64,6 +69,7 @@ const CANCEL: Statement = Statement {
 pub(super) async fn join(
     shared: &Shared,
     role: Role,
+    node: Option<Node>,
     lease: Duration,
     now: Timestamp,
 ) -> Result<Incarnation, StoreError> {
@@ -76,16 +82,28 @@ pub(super) async fn join(
     if role != Role::Pass {
         catalogue::cancel_left_over(shared).await?;
     }
-    let expires_at = now.plus(lease).as_millis();
+    let (expires_at, node) = (now.plus(lease).as_millis(), node.map(|node| node.0.cast_signed()));
     let mut transaction = shared.pool.begin(Commit::Durable).await?;
-    let answers = transaction.finish(&[(&JOIN, &[&(role != Role::Pass), &expires_at])]).await?;
+    let answers = transaction.finish(&[(&JOIN, &[&(role != Role::Pass), &expires_at, &node])]).await?;
     Ok(Incarnation(natural(single(answers.first().map_or(&[], Vec::as_slice))?)))
 }
 
-pub(super) async fn renew(shared: &Shared, holder: Incarnation, expires_at: Timestamp) -> Result<(), StoreError> {
+/// Renews a lease; answers how many nodes send.
+pub(super) async fn renew(
+    shared: &Shared,
+    holder: Incarnation,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let (key, expires_at, now) = (integer(holder.0), expires_at.as_millis(), now.as_millis());
+    let answers = transaction.finish(&[(&RENEW, &[&key, &expires_at]), (&NODES, &[&now])]).await?;
+    let [renewed, nodes] = answers.as_slice() else { return Err(StoreError::NotFound) };
     // Whoever ends a lease deletes its row. While it is there nobody has taken anything over, however late it is.
-    let renewed = shared.pool.query(&RENEW, &[&integer(holder.0), &expires_at.as_millis()]).await?;
-    if renewed.is_empty() { Err(StoreError::NotFound) } else { Ok(()) }
+    if renewed.is_empty() {
+        return Err(StoreError::NotFound);
+    }
+    Ok(u32::try_from(single::<i64>(nodes)?).unwrap_or(u32::MAX))
 }
 
 pub(super) async fn rescue(shared: &Shared, now: Timestamp) -> Result<u64, StoreError> {
@@ -162,15 +180,18 @@ async fn give_back(
     let answers = transaction
         .all(&[
             (&lanes::LOCK, &[&lanes]),
+            (&lanes::HASTEN_PROBES, &[&lanes, &due]),
             (&GIVE_BACK, &[&holder, &times, &positions, &due]),
             (&CANCEL, &[&holder, &times, &positions]),
         ])
         .await?;
-    let mut more = More::default();
-    let given_back = answers.into_iter().nth(1).unwrap_or_default();
+    let (mut more, mut fewer) = (More::default(), Fewer::default());
+    let given_back = answers.into_iter().nth(2).unwrap_or_default();
     for row in &given_back {
-        more.add(get(row, 0)?, due);
+        more.add(get(row, 0)?, get(row, 2)?);
+        fewer.refresh_group(get(row, 0)?, get(row, 1)?);
     }
     more.settle(transaction, shared.limits.max_waiting).await?;
+    fewer.settle(transaction).await?;
     Ok(natural(length(&given_back)))
 }

@@ -2,8 +2,9 @@
 //!
 //! - [`connect`]: the URL and TLS; [`pool`]: connections and transactions; [`locks`]: what keeps nodes out of each other's way.
 //! - [`schema`]: the tables' versions; [`partitions`]: the days of the history; [`durability`]: what the server promises.
-//! - [`accept`] with [`admission`] and [`intake`]; [`claim`]; [`outcomes`]; [`leases`]; [`lanes`]: the engine's work.
-//! - [`catalogue`]; [`history`] with [`purge`]; [`transfer`] with [`export`] and [`import`]: the other traits. [`hints`]: that
+//! - [`accept`] with [`admission`] and [`intake`]; [`claim`]; [`outcomes`] with [`health`]; [`leases`]; [`lanes`]; [`order`]: the
+//!   engine's work.
+//! - [`catalogue`]; [`notices`]; [`history`] with [`purge`]; [`transfer`] with [`export`] and [`import`]: the other traits. [`hints`]: that
 //!   there is work.
 
 mod accept;
@@ -13,6 +14,7 @@ mod claim;
 mod connect;
 mod durability;
 mod export;
+mod health;
 mod hints;
 mod history;
 mod import;
@@ -21,6 +23,8 @@ mod lanes;
 mod leases;
 mod locks;
 mod log;
+mod notices;
+mod order;
 mod outcomes;
 mod partitions;
 mod pool;
@@ -38,7 +42,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::DeactivationPolicy};
+use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::HealthPolicy};
 use tokio::task::JoinSet;
 
 use self::{
@@ -53,7 +57,7 @@ use self::{
 };
 use crate::{
     Limits, Settings,
-    engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Outcome, Role},
+    engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
     fullness::Fullness,
 };
@@ -121,12 +125,18 @@ impl PostgresStore {
 
 #[async_trait]
 impl Engine for PostgresStore {
-    async fn join(&self, role: Role, lease: Duration, now: Timestamp) -> Result<Incarnation, StoreError> {
-        leases::join(&self.shared, role, lease, now).await
+    async fn join(
+        &self,
+        role: Role,
+        node: Option<Node>,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Incarnation, StoreError> {
+        leases::join(&self.shared, role, node, lease, now).await
     }
 
-    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
-        leases::renew(&self.shared, holder, now.plus(lease)).await
+    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<u32, StoreError> {
+        leases::renew(&self.shared, holder, now.plus(lease), now).await
     }
 
     async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError> {
@@ -165,7 +175,7 @@ impl Engine for PostgresStore {
         &self,
         holder: Incarnation,
         outcomes: Arc<[Outcome]>,
-        policy: DeactivationPolicy,
+        policy: HealthPolicy,
         now: Timestamp,
     ) -> Result<Finished, StoreError> {
         outcomes::finish(&self.shared, holder, &outcomes, policy, now).await

@@ -1,10 +1,11 @@
 //! Outcomes: what came of attempts, as far as the deliveries were held by those who made them.
 //!
-//! Where every attempt delivered, which is the usual case, one statement takes the deliveries out of what is left to do, puts
-//! them into the history, and forgets the failures of their subscriptions. Failures take the lanes' locks first.
+//! Where every attempt delivered to subscriptions that are well, and nothing waits for what it delivered, which is the usual case,
+//! one statement takes the deliveries out of what is left to do and puts them into the history. Everything else takes the lanes'
+//! locks first.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,41 +13,70 @@ use hookcast_core::{
     clock::Timestamp,
     delivery::{DeliveryState, Next},
     id::SubscriptionId,
-    policy::DeactivationPolicy,
-    subscription::Health,
+    policy::HealthPolicy,
 };
 use tokio_postgres::{Row, types::Type};
 
 use super::{
     Shared, catalogue,
-    lanes::{self, More},
+    health::{Beyond, Changes, Healths},
+    lanes::{self, Fewer, More},
     log,
-    pool::{Commit, Statement, Transaction, retrying},
-    rows::{SubscriptionKey, get, health, integer, state_code},
+    pool::{Call, Commit, Statement, Transaction, retrying},
+    rows::{SubscriptionKey, get, integer, state_code},
 };
 use crate::{
     engine::{Finished, Incarnation, Outcome},
     error::StoreError,
 };
 
-/// Ends deliveries; the positions of those that were held. A success says that the subscription is well.
+/// Ends deliveries, and puts them into the history; the positions of those that were held.
+macro_rules! end {
+    ($with:literal, $if:literal, $answer:literal) => {
+        concat!(
+            "WITH ",
+            $with,
+            "ended AS (
+                DELETE FROM hookcast.unfinished u
+                USING unnest($1::int8[], $2::int8[], $3::int2[], $4::int4[], $5::text[])
+                    AS o (time, position, state, attempts, line)
+                CROSS JOIN LATERAL (
+                    SELECT ctid AS row FROM hookcast.unfinished WHERE time = o.time AND position = o.position OFFSET 0) f
+                WHERE u.ctid = f.row AND u.holder IS NOT DISTINCT FROM $6",
+            $if,
+            " RETURNING u.time, u.position, u.subscription, u.event, o.state, o.attempts, u.log || o.line AS log),
+            kept AS (
+                INSERT INTO hookcast.finished (time, position, subscription, event, state, attempts, log)
+                SELECT time, position, subscription, event, state, attempts, log FROM ended
+                RETURNING position)
+            SELECT position FROM kept",
+            $answer
+        )
+    };
+}
+
 const END: Statement = Statement {
-    sql: "WITH ended AS (
-              DELETE FROM hookcast.unfinished u
-              USING unnest($1::int8[], $2::int8[], $3::int2[], $4::int4[], $5::text[])
-                  AS o (time, position, state, attempts, line)
-              CROSS JOIN LATERAL (
-                  SELECT ctid AS row FROM hookcast.unfinished WHERE time = o.time AND position = o.position OFFSET 0) f
-              WHERE u.ctid = f.row AND u.holder IS NOT DISTINCT FROM $6
-              RETURNING u.time, u.position, u.subscription, u.event, o.state, o.attempts, u.log || o.line AS log),
-          well AS (
-              UPDATE hookcast.lanes l SET failure_count = 0, failing_since = NULL
-              FROM (SELECT DISTINCT subscription FROM ended WHERE state = 2) e
-              WHERE l.subscription = e.subscription AND l.failure_count > 0)
-          INSERT INTO hookcast.finished (time, position, subscription, event, state, attempts, log)
-          SELECT time, position, subscription, event, state, attempts, log FROM ended
-          RETURNING position",
+    sql: end!("", "", ""),
     types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT2_ARRAY, Type::INT4_ARRAY, Type::TEXT_ARRAY, Type::INT8],
+};
+/// Ends deliveries unless one of these lanes is failing, which then is all that it tells, as NULL. A success in such a lane changes
+/// its health, and so wants its lock.
+const END_IF_WELL: Statement = Statement {
+    sql: end!(
+        "failing AS (
+             SELECT subscription FROM hookcast.lanes WHERE subscription = ANY($7) AND failure_count > 0 LIMIT 1),",
+        " AND NOT EXISTS (SELECT FROM failing)",
+        " UNION ALL SELECT NULL FROM failing"
+    ),
+    types: &[
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT2_ARRAY,
+        Type::INT4_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8,
+        Type::INT8_ARRAY,
+    ],
 };
 
 /// Lets deliveries wait for another try; the positions, lanes and times of those that were held.
@@ -68,13 +98,6 @@ const WAIT: Statement = Statement {
         Type::TEXT_ARRAY,
         Type::INT8,
     ],
-};
-
-const SET_HEALTH: Statement = Statement {
-    sql: "UPDATE hookcast.lanes l SET failure_count = h.count, failing_since = h.since
-          FROM unnest($1::int8[], $2::int8[], $3::int8[]) AS h (subscription, count, since)
-          WHERE l.subscription = h.subscription",
-    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
 
 /// Outcomes that end their deliveries, in columns.
@@ -119,71 +142,113 @@ impl Waits {
     }
 }
 
+/// Outcomes as they are recorded: of each delivery the first one.
+#[derive(Default)]
+struct Sorted<'o> {
+    outcomes: Vec<(&'o Outcome, Option<SubscriptionKey>)>,
+    ends: Ends,
+    waits: Waits,
+    /// The lanes that must be locked, and those that must be if they are failing: something was delivered there.
+    locked: BTreeSet<SubscriptionKey>,
+    delivered: BTreeSet<SubscriptionKey>,
+}
+
+impl<'o> Sorted<'o> {
+    fn of(outcomes: &'o [Outcome], keys: &HashMap<SubscriptionId, SubscriptionKey>) -> Result<Self, StoreError> {
+        let (mut sorted, mut seen) = (Self::default(), HashSet::new());
+        for outcome in outcomes.iter().filter(|outcome| seen.insert(outcome.delivery)) {
+            let lane = keys.get(&outcome.subscription).copied();
+            sorted.outcomes.push((outcome, lane));
+            match outcome.verdict.next {
+                Next::Delivered => sorted.ends.add(outcome, DeliveryState::Delivered)?,
+                Next::Failed => sorted.ends.add(outcome, DeliveryState::Failed)?,
+                Next::RetryAt(time) => sorted.waits.add(outcome, time)?,
+            }
+            let is_success = outcome.verdict.next == Next::Delivered && outcome.group.is_none();
+            if is_success { &mut sorted.delivered } else { &mut sorted.locked }.extend(lane);
+        }
+        Ok(sorted)
+    }
+
+    /// Whether nothing is to be locked as long as no lane is failing.
+    fn is_plain(&self) -> bool {
+        self.locked.is_empty() && self.waits.positions.is_empty()
+    }
+}
+
+/// Records outcomes, and what follows from them for their subscriptions.
 pub(super) async fn finish(
     shared: &Shared,
     holder: Incarnation,
     outcomes: &Arc<[Outcome]>,
-    policy: DeactivationPolicy,
+    policy: HealthPolicy,
     now: Timestamp,
 ) -> Result<Finished, StoreError> {
     let subscriptions: Vec<_> = outcomes.iter().map(|outcome| outcome.subscription).collect();
     let keys = shared.keys.of(&shared.pool, &subscriptions).await?;
-    let recorded = retrying(|| record(shared, holder, outcomes, &keys, policy, now)).await?;
-    let mut finished = Finished { ignored: recorded.ignored, deactivated: Vec::new() };
+    let sorted = Sorted::of(outcomes, &keys)?;
+    let (settled, changes) = retrying(|| record(shared, holder, &sorted, &policy, now)).await?;
     // In transactions of their own, since they want the catalogue's lock, which comes before those of lanes. Where one fails,
     // or this process dies before, the next failure brings it to the same end.
-    for subscription in recorded.beyond {
-        let Some(key) = keys.get(&subscription) else { continue };
-        match catalogue::deactivate(shared, *key).await {
-            Ok(true) => finished.deactivated.push(subscription),
+    let Changes { beyond, opened, closed, .. } = changes;
+    tell(shared, &keys, &opened, &closed).await;
+    let deactivated = deactivate(shared, &beyond, now).await;
+    Ok(Finished { ignored: outcomes.len() - settled, deactivated, opened, closed })
+}
+
+/// Lets other nodes know whose breakers have changed.
+async fn tell(
+    shared: &Shared,
+    keys: &HashMap<SubscriptionId, SubscriptionKey>,
+    opened: &[SubscriptionId],
+    closed: &[SubscriptionId],
+) {
+    let changed: BTreeSet<_> = opened.iter().chain(closed).filter_map(|id| keys.get(id).copied()).collect();
+    if changed.is_empty() {
+        return;
+    }
+    if let Err(error) = catalogue::touch(shared, &changed.into_iter().collect()).await {
+        tracing::warn!(%error, "other nodes cannot be told of breakers now");
+    }
+    if !closed.is_empty() {
+        shared.hints.tell();
+    }
+}
+
+/// Makes subscriptions inactive; answers which of them were active.
+async fn deactivate(shared: &Shared, beyond: &[Beyond], now: Timestamp) -> Vec<SubscriptionId> {
+    let mut deactivated = Vec::new();
+    for beyond in beyond {
+        let subscription = beyond.subscription;
+        match catalogue::deactivate(shared, beyond, now).await {
+            Ok(true) => deactivated.push(subscription),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, %subscription, "too many failures, and it cannot be deactivated now"),
         }
     }
-    Ok(finished)
+    deactivated
 }
 
-/// What one transaction has recorded.
-struct Recorded {
-    ignored: usize,
-    /// Subscriptions that have failed too much, in the order of their failures.
-    beyond: Vec<SubscriptionId>,
-}
-
+/// Records outcomes in one transaction; how many of them count, and what they change for their subscriptions.
 async fn record(
     shared: &Shared,
     holder: Incarnation,
-    outcomes: &[Outcome],
-    keys: &HashMap<SubscriptionId, SubscriptionKey>,
-    policy: DeactivationPolicy,
+    sorted: &Sorted<'_>,
+    policy: &HealthPolicy,
     now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    let (mut ends, mut waits) = (Ends::default(), Waits::default());
-    let mut failing = BTreeMap::new();
-    let mut seen = HashSet::new();
-    // A delivery's first outcome counts.
-    let firsts: Vec<&Outcome> = outcomes.iter().filter(|outcome| seen.insert(outcome.delivery)).collect();
-    for outcome in &firsts {
-        match outcome.verdict.next {
-            Next::Delivered => ends.add(outcome, DeliveryState::Delivered)?,
-            Next::Failed => ends.add(outcome, DeliveryState::Failed)?,
-            Next::RetryAt(time) => waits.add(outcome, time)?,
-        }
-        if outcome.verdict.next != Next::Delivered
-            && let Some(key) = keys.get(&outcome.subscription)
-        {
-            failing.insert(*key, outcome.subscription);
-        }
+) -> Result<(usize, Changes), StoreError> {
+    if sorted.is_plain()
+        && let Some(ended) = end_if_well(shared, holder, sorted).await?
+    {
+        return Ok((ended, Changes::default()));
     }
-    let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
-    if failing.is_empty() {
-        let ended = end(&mut transaction, &ends, holder, true).await?;
-        return Ok(Recorded { ignored: outcomes.len() - ended.len(), beyond: Vec::new() });
-    }
-    let lanes: Vec<SubscriptionKey> = failing.keys().copied().collect();
-    let locked = transaction.query(&lanes::LOCK, &[&lanes]).await?;
-    let mut settled: HashSet<i64> = end(&mut transaction, &ends, holder, false).await?.into_iter().collect();
-    let (waiting, cancelled) = wait(&transaction, waits, holder).await?;
+    let transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let locked: Vec<SubscriptionKey> = sorted.locked.iter().copied().collect();
+    let delivered: Vec<SubscriptionKey> = sorted.delivered.iter().copied().collect();
+    let locked = transaction.query(&lanes::LOCK_FAILING, &[&locked, &delivered]).await?;
+    let mut healths = Healths::read(&locked)?;
+    let mut settled: HashSet<i64> = end(&transaction, &sorted.ends, holder).await?.into_iter().collect();
+    let (waiting, cancelled) = wait(&transaction, &sorted.waits, holder).await?;
     settled.extend(cancelled);
     let mut more = More::default();
     for row in &waiting {
@@ -192,37 +257,47 @@ async fn record(
     }
     more.settle(&transaction, shared.limits.max_waiting).await?;
 
-    let mut healths = HashMap::new();
-    for row in &locked {
-        healths.insert(get::<SubscriptionKey>(row, 0)?, health(row, 1)?);
+    let (mut changes, mut fewer) = (Changes::default(), Fewer::default());
+    for (outcome, lane) in &sorted.outcomes {
+        let is_settled = settled.contains(&integer(outcome.delivery.position()));
+        let Some(lane) = lane.filter(|_| is_settled) else { continue };
+        fewer.refresh_group(lane, outcome.group);
+        healths.follow(outcome, lane, policy, now, &mut changes);
     }
-    let is_settled = |outcome: &&Outcome| settled.contains(&integer(outcome.delivery.position()));
-    let beyond = judge_health(firsts.into_iter().filter(is_settled), keys, &mut healths, policy, now);
-    let (lanes, healths): (Vec<SubscriptionKey>, Vec<Health>) = healths.into_iter().unzip();
-    let counts: Vec<i64> = healths.iter().map(|health| i64::from(health.failure_count)).collect();
-    let since: Vec<Option<i64>> = healths.iter().map(|health| health.failing_since.map(Timestamp::as_millis)).collect();
-    transaction.finish(&[(&SET_HEALTH, &[&lanes, &counts, &since])]).await?;
-    Ok(Recorded { ignored: outcomes.len() - settled.len(), beyond })
+    healths.write(&transaction, &changes, &mut fewer, now).await?;
+    fewer.settle(&transaction).await?;
+    transaction.commit().await?;
+    Ok((settled.len(), changes))
 }
 
-/// Ends deliveries, and with them the transaction if it is the last; answers the positions of those that were held.
-async fn end(
-    transaction: &mut Transaction,
-    ends: &Ends,
-    holder: Incarnation,
-    is_last: bool,
-) -> Result<Vec<i64>, StoreError> {
+/// Ends deliveries in one go; how many were held. Does nothing where a lane is failing.
+async fn end_if_well(shared: &Shared, holder: Incarnation, sorted: &Sorted<'_>) -> Result<Option<usize>, StoreError> {
+    let (holder, ends) = (integer(holder.0), &sorted.ends);
+    let lanes: Vec<SubscriptionKey> = sorted.delivered.iter().copied().collect();
+    let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
+    let call: Call<'_> =
+        (&END_IF_WELL, &[&ends.times, &ends.positions, &ends.states, &ends.attempts, &ends.lines, &holder, &lanes]);
+    let ended = transaction.finish(&[call]).await?.pop().unwrap_or_default();
+    let mut is_well = true;
+    for row in &ended {
+        is_well &= get::<Option<i64>>(row, 0)?.is_some();
+    }
+    Ok(is_well.then_some(ended.len()))
+}
+
+/// Ends deliveries; answers the positions of those that were held.
+async fn end(transaction: &Transaction, ends: &Ends, holder: Incarnation) -> Result<Vec<i64>, StoreError> {
     let holder = integer(holder.0);
-    let calls: [super::pool::Call<'_>; 1] =
-        [(&END, &[&ends.times, &ends.positions, &ends.states, &ends.attempts, &ends.lines, &holder])];
-    let answers = if is_last { transaction.finish(&calls).await? } else { transaction.all(&calls).await? };
-    answers.first().into_iter().flatten().map(|row| get(row, 0)).collect()
+    let ended = transaction
+        .query(&END, &[&ends.times, &ends.positions, &ends.states, &ends.attempts, &ends.lines, &holder])
+        .await?;
+    ended.iter().map(|row| get(row, 0)).collect()
 }
 
 /// Lets deliveries wait. Those of deleted subscriptions are cancelled instead: their positions come second.
 async fn wait(
     transaction: &Transaction,
-    waits: Waits,
+    waits: &Waits,
     holder: Incarnation,
 ) -> Result<(Vec<Row>, Vec<i64>), StoreError> {
     let Waits { times, positions, dues, attempts, lines } = waits;
@@ -234,34 +309,10 @@ async fn wait(
     // What is still held after the first statement is a deleted subscription's.
     let answers = transaction
         .all(&[
-            (&WAIT, &[&times, &positions, &dues, &attempts, &lines, &holder]),
-            (&END, &[&times, &positions, &states, &attempts, &lines, &holder]),
+            (&WAIT, &[times, positions, dues, attempts, lines, &holder]),
+            (&END, &[times, positions, &states, attempts, lines, &holder]),
         ])
         .await?;
     let [waiting, cancelled] = <[Vec<Row>; 2]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
     Ok((waiting, cancelled.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?))
-}
-
-/// Follows the subscriptions' health through the outcomes; answers who has failed too much, or is gone.
-fn judge_health<'o>(
-    outcomes: impl Iterator<Item = &'o Outcome>,
-    keys: &HashMap<SubscriptionId, SubscriptionKey>,
-    healths: &mut HashMap<SubscriptionKey, Health>,
-    policy: DeactivationPolicy,
-    now: Timestamp,
-) -> Vec<SubscriptionId> {
-    let mut beyond = Vec::new();
-    for outcome in outcomes {
-        let Some(health) = keys.get(&outcome.subscription).and_then(|key| healths.get_mut(key)) else { continue };
-        if outcome.verdict.next == Next::Delivered {
-            *health = Health::default();
-            continue;
-        }
-        // Failures are counted as of their own time: a retry queue that is drained late must not look like a long outage.
-        *health = health.after_failure(outcome.attempt.time);
-        if (outcome.verdict.gone || health.is_beyond(policy, now)) && !beyond.contains(&outcome.subscription) {
-            beyond.push(outcome.subscription);
-        }
-    }
-    beyond
 }

@@ -1,10 +1,12 @@
 //! The end of what is old: whole days of it.
 
 use hookcast_core::clock::Timestamp;
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
 
 use super::{
-    Shared, lanes, locks,
+    Shared,
+    lanes::{self, Fewer},
+    locks,
     partitions::{self, Day},
     pool::{Commit, Pool, Statement, Transaction, retrying},
     rows::{SubscriptionKey, get, length, natural, single},
@@ -48,7 +50,7 @@ const EXPIRE_WAITING: Statement = Statement {
               SELECT ctid FROM hookcast.unfinished
               WHERE holder IS NULL AND time >= $1 AND time < $2 AND subscription = ANY($4)
               ORDER BY time, position LIMIT $3))
-          RETURNING subscription",
+          RETURNING subscription, order_group",
     types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8_ARRAY],
 };
 /// Events of a day of which nothing is being sent: their ends in the order of positions.
@@ -70,7 +72,7 @@ const IS_EVENT_HELD: Statement = Statement {
 };
 const EXPIRE_OF_EVENT: Statement = Statement {
     sql: "DELETE FROM hookcast.unfinished WHERE time = $1 AND position >= $2 AND position < $3 AND holder IS NULL
-          RETURNING subscription",
+          RETURNING subscription, order_group",
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
 const DELETE_FINISHED: Statement = Statement {
@@ -81,9 +83,9 @@ const DELETE_EVENT: Statement =
     Statement { sql: "DELETE FROM hookcast.events WHERE time = $1 AND id = $2", types: &[Type::INT8, Type::UUID] };
 const COUNT_EXPIRED: Statement = Statement {
     sql: "UPDATE hookcast.lanes l SET expired = l.expired + e.count
-          FROM (SELECT subscription, count(*) FROM unnest($1::int8[]) AS u (subscription) GROUP BY subscription) e
+          FROM unnest($1::int8[], $2::int8[]) AS e (subscription, count)
           WHERE l.subscription = e.subscription",
-    types: &[Type::INT8_ARRAY],
+    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
 
 /// Takes away the oldest day before `before`, or of one of which something is being sent what can go.
@@ -132,21 +134,21 @@ async fn expire(shared: &Shared, day: Day) -> Result<i64, StoreError> {
     let lanes: Vec<SubscriptionKey> = lanes.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let answers =
         transaction.all(&[(&lanes::LOCK, &[&lanes]), (&EXPIRE_WAITING, &[&begins, &ends, &CHUNK, &lanes])]).await?;
-    let expired: Vec<SubscriptionKey> =
-        answers.iter().skip(1).flatten().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
-    count_expired(&transaction, &expired).await?;
+    let expired = answers.get(1).map_or(&[][..], Vec::as_slice);
+    count_expired(&transaction, expired).await?;
     transaction.commit().await?;
-    Ok(length(&expired))
+    Ok(length(expired))
 }
 
-/// Notes in the lanes, which must be locked, that these deliveries wait no more, one for each time that a lane is named.
-async fn count_expired(transaction: &Transaction, expired: &Vec<SubscriptionKey>) -> Result<(), StoreError> {
-    let mut fewer = std::collections::BTreeMap::<SubscriptionKey, i64>::new();
-    for lane in expired {
-        *fewer.entry(*lane).or_default() += 1;
+/// Notes in the lanes, which must be locked, that deliveries of these lanes and groups wait no more.
+async fn count_expired(transaction: &Transaction, expired: &[Row]) -> Result<(), StoreError> {
+    let mut fewer = Fewer::default();
+    for row in expired {
+        fewer.add(get(row, 0)?, get(row, 1)?);
     }
-    let (lanes, counts): (Vec<SubscriptionKey>, Vec<i64>) = fewer.into_iter().unzip();
-    transaction.all(&[(&COUNT_EXPIRED, &[expired]), (&lanes::TAKE, &[&lanes, &counts])]).await.map(drop)
+    let (lanes, counts) = fewer.counts();
+    transaction.query(&COUNT_EXPIRED, &[&lanes, &counts]).await?;
+    fewer.settle(transaction).await
 }
 
 /// Drops a day's partitions, unless something of it is left to do or somebody reads it for long; answers how many events went.
@@ -257,7 +259,6 @@ async fn purge_event(
         return transaction.rollback().await.map(|()| None);
     }
     let expired = transaction.query(&EXPIRE_OF_EVENT, &[&time, &first, &end]).await?;
-    let expired: Vec<SubscriptionKey> = expired.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     count_expired(&transaction, &expired).await?;
     // What had failed may have been taken up again until it was deleted here, and not since.
     let answers = transaction

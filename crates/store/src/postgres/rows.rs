@@ -10,8 +10,8 @@ use hookcast_core::{
     canonical::ContentMd5,
     clock::Timestamp,
     event::{Event, EventType},
-    id::{AccountId, EventId, SubscriptionId},
-    signing::SigningSecret,
+    id::{AccountId, EventId, NoticeId, SubscriptionId},
+    sealing::Sealed,
     subscription::{Health, Subscription},
 };
 use serde_json::value::RawValue;
@@ -22,8 +22,13 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::pool::{Pool, Statement};
-pub(super) use crate::code::{integer, natural, state_code, state_of};
-use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
+pub(super) use crate::code::{integer, natural, options_text, state_code, state_of};
+use crate::{
+    catalogue::SubscriptionStatus,
+    code::{options, patterns},
+    engine::Receipt,
+    error::StoreError,
+};
 
 /// The number under which tables name a subscription.
 pub(super) type SubscriptionKey = i64;
@@ -57,7 +62,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(account_id: AccountId, subscription_id: SubscriptionId, event_id: EventId);
+ids!(account_id: AccountId, subscription_id: SubscriptionId, event_id: EventId, notice_id: NoticeId);
 
 /// An id as a parameter.
 pub(super) fn uuid(bytes: [u8; 16]) -> Uuid {
@@ -78,8 +83,9 @@ pub(super) fn account(row: &Row, at: usize) -> Result<Account, StoreError> {
 macro_rules! select_status {
     ($rest:literal) => {
         concat!(
-            "SELECT s.key, s.id, a.id, a.user_id, s.event, s.url, s.secret, s.is_active, l.failure_count, l.failing_since, ",
-            "s.created_at, l.waiting, l.expired, s.deleted_at FROM hookcast.subscriptions s ",
+            "SELECT s.key, s.id, a.id, a.user_id, s.event, s.url, s.secret, s.is_active, s.created_at, s.options, s.version, ",
+            "l.waiting, l.expired, s.deleted_at, l.failure_count, l.failing_since, l.failed_at, l.probe_at, l.recovered_at ",
+            "FROM hookcast.subscriptions s ",
             "JOIN hookcast.accounts a ON a.key = s.account JOIN hookcast.lanes l ON l.subscription = s.key ",
             $rest
         )
@@ -92,27 +98,39 @@ pub(super) fn subscription_status(row: &Row) -> Result<SubscriptionStatus, Store
         id: subscription_id(row, 1)?,
         account: account_id(row, 2)?,
         user_id: get(row, 3)?,
-        event: event_type(get(row, 4)?)?,
+        events: patterns(get(row, 4)?)?,
         url: get(row, 5)?,
-        secret: SigningSecret::from_bytes(get(row, 6)?),
+        options: options(get(row, 9)?)?,
+        secrets: Sealed::from_bytes(get(row, 6)?),
         is_active: get(row, 7)?,
-        health: health(row, 8)?,
-        created_at: time(row, 10)?,
+        health: health(row, 14)?,
+        created_at: time(row, 8)?,
+        version: natural(get(row, 10)?),
     };
     Ok(SubscriptionStatus { subscription, waiting: natural(get(row, 11)?), expired: natural(get(row, 12)?) })
 }
 
-/// Reads `failure_count, failing_since` from column `at` on.
+/// Reads `failure_count, failing_since, failed_at, probe_at, recovered_at` from column `at` on.
 pub(super) fn health(row: &Row, at: usize) -> Result<Health, StoreError> {
-    let failure_count = u32::try_from(get::<i64>(row, at)?).unwrap_or(u32::MAX);
-    Ok(Health { failure_count, failing_since: optional_time(row, at + 1)? })
+    Ok(Health {
+        failure_count: failures(row, at)?,
+        failing_since: optional_time(row, at + 1)?,
+        failed_at: optional_time(row, at + 2)?,
+        probe_at: optional_time(row, at + 3)?,
+        recovered_at: optional_time(row, at + 4)?,
+    })
+}
+
+/// Reads a number of failures.
+pub(super) fn failures(row: &Row, at: usize) -> Result<u32, StoreError> {
+    Ok(u32::try_from(get::<i64>(row, at)?).unwrap_or(u32::MAX))
 }
 
 fn event_type(text: &str) -> Result<EventType, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an event type is malformed".into()))
 }
 
-/// Reads `id, type, time, md5, payload` from column `at` on.
+/// Reads `id, type, time, md5, payload, order_key` from column `at` on.
 pub(super) fn event(row: &Row, at: usize) -> Result<Event, StoreError> {
     Ok(Event {
         id: event_id(row, at)?,
@@ -121,6 +139,7 @@ pub(super) fn event(row: &Row, at: usize) -> Result<Event, StoreError> {
         md5: ContentMd5::from_bytes(md5(row, at + 3)?),
         payload: RawValue::from_string(get(row, at + 4)?)
             .map_err(|_| StoreError::Corrupt("an event's payload is no JSON".into()))?,
+        key: get(row, at + 5)?,
     })
 }
 

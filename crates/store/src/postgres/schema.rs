@@ -8,8 +8,12 @@ use crate::error::StoreError;
 /// The migrations in order, each with its number and the oldest version of the tables that a node may know to work on them
 /// afterwards. Two neighbouring versions of Hookcast run side by side: a migration adds what the older one need not know, and
 /// the next but one takes away what nobody uses any more.
-const MIGRATIONS: [(i32, i32, &str); 2] =
-    [(1, 1, include_str!("migrations/0001_initial.sql")), (2, 1, include_str!("migrations/0002_copying.sql"))];
+const MIGRATIONS: [(i32, i32, &str); 3] = [
+    (1, 1, include_str!("migrations/0001_initial.sql")),
+    (2, 1, include_str!("migrations/0002_copying.sql")),
+    // A node that knows nothing of order and breakers breaks both, and cannot read sealed secrets.
+    (3, 3, include_str!("migrations/0003_trust.sql")),
+];
 
 const VERSION: Statement =
     Statement { sql: "SELECT version, readable_by FROM hookcast.schema ORDER BY version DESC LIMIT 1", types: &[] };
