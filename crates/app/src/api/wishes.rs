@@ -59,7 +59,7 @@ impl Wishes {
     /// 422 for the first that cannot be.
     pub async fn take(fields: &mut Fields<'_>, state: &ApiState) -> Result<Self, ApiError> {
         let auth = wish(fields, "auth", |raw| {
-            let judge = |url: &str| state.judge_url(url).map(drop);
+            let judge = |url: &str| state.parse_url(url).map(drop);
             CallbackAuth::parse("auth", value(raw), judge).map_err(refused)
         })?;
         if let Some(url) = auth.as_ref().and_then(Option::as_ref).and_then(CallbackAuth::token_url)
@@ -69,7 +69,7 @@ impl Wishes {
         }
         let tls = wish(fields, "tls", |raw| {
             let tls = ClientTls::parse("tls", value(raw)).map_err(refused)?;
-            client::TlsIdentity::new(&tls).map_err(|error| ApiError::invalid_field("tls", &error.to_string()))?;
+            client::check_client_tls(&tls).map_err(refused)?;
             Ok(tls)
         })?;
         let signature: Option<Scheme> = wish(fields, "signature", |raw| parsed("signature", raw))?.flatten();

@@ -140,9 +140,9 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> AttemptResult {
-        let own = match credentials.identity.as_ref().map(|identity| self.identities.client(identity)).transpose() {
+        let own = match self.own(credentials) {
             Ok(own) => own,
-            Err(refused) => return told(Err(ExchangeFailed::auth(&refused.to_string()))),
+            Err(failed) => return told(Err(failed)),
         };
         let clients = own.as_ref().unwrap_or(&self.plain);
         told(match &credentials.authenticator {
@@ -152,6 +152,34 @@ impl Client {
                 self.in_time(self.timeout, attempt).await
             }
         })
+    }
+
+    /// The same as [`exchange`](Self::exchange) with credentials.
+    ///
+    /// # Errors
+    ///
+    /// The credentials were not to be had, or as there.
+    pub async fn exchange_as(
+        &self,
+        credentials: &Credentials,
+        mut request: Request<Full<Bytes>>,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, ExchangeFailed> {
+        let own = self.own(credentials)?;
+        if let Some(authenticator) = &credentials.authenticator {
+            self.authenticate(request.headers_mut(), authenticator).await?;
+        }
+        let clients = own.as_ref().unwrap_or(&self.plain);
+        self.exchange_over(&clients.unpooled, request, max_body, self.timeout).await
+    }
+
+    /// The connections of those who show a certificate.
+    fn own(&self, credentials: &Credentials) -> Result<Option<HttpClients>, ExchangeFailed> {
+        let identity = credentials.identity.as_ref();
+        identity
+            .map(|identity| self.identities.client(identity))
+            .transpose()
+            .map_err(|refused| ExchangeFailed::auth(&refused.to_string()))
     }
 
     /// Sends a request as it is, and reads the whole answer.
