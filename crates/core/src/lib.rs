@@ -10,6 +10,7 @@ pub mod event;
 pub mod guard;
 pub mod id;
 pub mod policy;
+pub mod sealing;
 pub mod signing;
 pub mod subscription;
 pub mod token;
