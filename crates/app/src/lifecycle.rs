@@ -181,7 +181,8 @@ pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resou
         extra_authorities: config.delivery.ca_file.clone(),
     };
     let client = Client::new(settings, Arc::clone(&clock))?;
-    let master_keys = MasterKeys::new(config.encryption.master_keys.iter().cloned()).map(Arc::new);
+    let mut keys = config.encryption.master_keys.iter().cloned();
+    let master_keys = keys.next().map(|current| Arc::new(MasterKeys::new(current, keys.collect())));
     Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)? })
 }
 

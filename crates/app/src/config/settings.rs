@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use hookcast_core::{
     format::Format,
     options::{Consent, OnFailure, Ordering},
+    sealing::MasterKey,
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
 };
 use tracing::Level;
@@ -392,7 +393,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "a list of at most 10 keys, each `hcmk_` and 32 bytes in base64; `hookcast store new-key` makes one",
         show: masked,
         set: |config, raw| {
-            put(&mut config.encryption.master_keys, raw.list(10, |text| text.parse().ok()))
+            put(&mut config.encryption.master_keys, raw.list(10, |text| MasterKey::parse(text).ok()))
         },
     },
     Setting {
