@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod clock;
 pub mod delivery;
 pub mod event;
+pub mod filter;
 pub mod format;
 pub mod guard;
 pub mod id;
