@@ -74,7 +74,9 @@ pub enum Problem {
     #[error("only a query that leads to one value, by names and indices alone, can be compared or be an argument here")]
     SeveralValues,
     /// The pattern is malformed.
-    #[error("this is no regular expression as RFC 9485 has them")]
+    #[error(
+        "this is no regular expression of RFC 9485, which has classes such as `[0-9]` and `\\p{{L}}` but no `\\d`, `\\w` or `(?i)`"
+    )]
     Pattern,
     /// The pattern's automaton would be too large.
     #[error("this regular expression is too complicated")]

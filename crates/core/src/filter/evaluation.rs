@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::Cell, cmp::Ordering, ops::ControlFlow};
 
 use serde_json::{Number, Value};
 
-use super::query::{Comparison, Operand, Query, Segment, Selector, Slice, Test};
+use super::query::{Comparison, Operand, Query, Segment, Selector, SingularQuery, Slice, Step, Test};
 
 /// One event being looked at.
 pub(super) struct Evaluation<'e> {
@@ -67,8 +67,7 @@ impl<'e> Evaluation<'e> {
         for selector in &segment.selectors {
             let mut follow = |child| self.follow(rest, child, found);
             match selector {
-                Selector::Name(name) => node.get(name).map_or(ControlFlow::Continue(()), follow)?,
-                Selector::Index(index) => at(node, *index).map_or(ControlFlow::Continue(()), follow)?,
+                Selector::Step(step) => child(node, step).map_or(ControlFlow::Continue(()), follow)?,
                 Selector::All => children(node).try_for_each(follow)?,
                 Selector::Slice(slice) => slice_of(node, slice).try_for_each(follow)?,
                 Selector::Test(test) => {
@@ -89,7 +88,8 @@ impl<'e> Evaluation<'e> {
             Test::Any(tests) => tests.iter().any(|test| self.holds(test, current)),
             Test::All(tests) => tests.iter().all(|test| self.holds(test, current)),
             Test::Not(test) => !self.holds(test, current),
-            Test::Exists(query) => self.selects(query, current),
+            Test::Exists(query) => self.node(query, current).is_some(),
+            Test::Selects(query) => self.selects(query, current),
             Test::Compare(left, comparison, right) => {
                 self.compare(self.value(left, current).as_deref(), *comparison, self.value(right, current).as_deref())
             }
@@ -103,7 +103,7 @@ impl<'e> Evaluation<'e> {
     fn value(&self, operand: &'e Operand, current: &'e Value) -> Option<Cow<'e, Value>> {
         match operand {
             Operand::Literal(value) => Some(Cow::Borrowed(value)),
-            Operand::Node(query) => self.up_to_two(query, current).0.map(Cow::Borrowed),
+            Operand::Node(query) => self.node(query, current).map(Cow::Borrowed),
             Operand::Length(operand) => {
                 let length = match &*self.value(operand, current)? {
                     Value::String(text) => text.chars().count(),
@@ -126,6 +126,14 @@ impl<'e> Evaluation<'e> {
                 _ => None,
             },
         }
+    }
+
+    fn node(&self, query: &SingularQuery, current: &'e Value) -> Option<&'e Value> {
+        let start = if query.from_root { self.event } else { current };
+        query.steps.iter().try_fold(start, |node, step| {
+            self.step();
+            child(node, step)
+        })
     }
 
     /// The first two nodes that the query selects.
@@ -204,10 +212,15 @@ fn children(node: &Value) -> impl Iterator<Item = &Value> {
     node.as_array().into_iter().flatten().chain(members)
 }
 
-fn at(node: &Value, index: i64) -> Option<&Value> {
-    let items = node.as_array()?;
-    let place = if index < 0 { signed(items.len()) + index } else { index };
-    items.get(usize::try_from(place).ok()?)
+fn child<'e>(node: &'e Value, step: &Step) -> Option<&'e Value> {
+    match (node, step) {
+        (Value::Object(members), Step::Name(name)) => members.get(name),
+        (Value::Array(items), Step::Index(index)) => {
+            let place = if *index < 0 { signed(items.len()) + index } else { *index };
+            items.get(usize::try_from(place).ok()?)
+        }
+        _ => None,
+    }
 }
 
 /// The items from `start` to before `end`, in steps. A negative step goes backwards; a step of 0 selects nothing.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     COST_MAX, FILTER_MAX, NESTING_MAX, Problem,
     pattern::Pattern,
-    query::{Comparison, Operand, Query, Segment, Selector, Slice, Test},
+    query::{Comparison, Operand, Query, Segment, Selector, SingularQuery, Slice, Step, Test},
     scanner::{Parsed, Scanner},
 };
 
@@ -49,8 +49,7 @@ struct Parser<'t> {
 /// What a test begins with.
 enum Term {
     Operand(Operand),
-    /// Where singular, a value too.
-    Query(Query),
+    Nodes(Query),
     Test(Test),
 }
 
@@ -102,7 +101,7 @@ impl Parser<'_> {
         let begins = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
         let name = self.scanner.take_while(|c| begins(c) || c.is_ascii_digit());
         if name.starts_with(begins) {
-            return Ok(Selector::Name(name.to_owned()));
+            return Ok(Selector::Step(Step::Name(name.to_owned())));
         }
         self.scanner.at -= name.len();
         Err(self.scanner.expected(if descends { "a name, `*` or `[`" } else { "a name or `*`" }))
@@ -128,7 +127,7 @@ impl Parser<'_> {
     fn selector(&mut self) -> Parsed<Selector> {
         self.spend(self.scanner.at)?;
         match self.scanner.peek() {
-            Some(quote @ ('\'' | '"')) => Ok(Selector::Name(self.scanner.string(quote)?)),
+            Some(quote @ ('\'' | '"')) => Ok(Selector::Step(Step::Name(self.scanner.string(quote)?))),
             Some('*') => {
                 self.scanner.at += 1;
                 Ok(Selector::All)
@@ -148,7 +147,9 @@ impl Parser<'_> {
         self.scanner.skip_blanks();
         if !self.scanner.take(":") {
             self.scanner.at = end_of_start;
-            return start.map(Selector::Index).ok_or_else(|| self.scanner.expected("an index or a slice"));
+            return start
+                .map(|index| Selector::Step(Step::Index(index)))
+                .ok_or_else(|| self.scanner.expected("an index or a slice"));
         }
         self.scanner.skip_blanks();
         let end = self.scanner.integer()?;
@@ -200,7 +201,8 @@ impl Parser<'_> {
         let Some(comparison) = self.comparison()? else {
             self.scanner.at = end_of_left;
             return match left {
-                Term::Query(query) => Ok(negate(is_negated, Test::Exists(query))),
+                Term::Operand(Operand::Node(query)) => Ok(negate(is_negated, Test::Exists(query))),
+                Term::Nodes(query) => Ok(negate(is_negated, Test::Selects(query))),
                 Term::Test(test) => Ok(negate(is_negated, test)),
                 Term::Operand(_) => Err(self.scanner.problem(comparison_at, COMPARISON_MISSING)),
             };
@@ -242,15 +244,11 @@ impl Parser<'_> {
     fn term(&mut self) -> Parsed<Term> {
         let start = self.scanner.at;
         match self.scanner.peek() {
-            Some('@') => Ok(Term::Query(self.query()?)),
-            Some('$') => {
-                let query = self.query()?;
-                if query.is_singular() {
-                    Ok(Term::Query(query))
-                } else {
-                    Err(self.scanner.problem(start, Problem::SeveralFromRoot))
-                }
-            }
+            Some('@' | '$') => match SingularQuery::try_from(self.query()?) {
+                Ok(query) => Ok(Term::Operand(Operand::Node(query))),
+                Err(query) if query.from_root => Err(self.scanner.problem(start, Problem::SeveralFromRoot)),
+                Err(query) => Ok(Term::Nodes(query)),
+            },
             Some(quote @ ('\'' | '"')) => Ok(literal(self.scanner.string(quote)?)),
             Some('-' | '0'..='9') => Ok(literal(self.scanner.number()?)),
             _ => {
@@ -320,8 +318,7 @@ impl Parser<'_> {
     fn operand(&self, term: Term, start: usize) -> Parsed<Operand> {
         match term {
             Term::Operand(operand) => Ok(operand),
-            Term::Query(query) if query.is_singular() => Ok(Operand::Node(query)),
-            Term::Query(_) => Err(self.scanner.problem(start, Problem::SeveralValues)),
+            Term::Nodes(_) => Err(self.scanner.problem(start, Problem::SeveralValues)),
             Term::Test(_) => Err(self.scanner.problem(start, Problem::ComparedTest)),
         }
     }

@@ -2,7 +2,7 @@
 
 use regex_automata::{
     Anchored, Input, MatchKind,
-    dfa::{Automaton, StartKind, dense, sparse},
+    dfa::{Automaton, StartKind, dense},
     nfa::thompson,
     util::syntax,
 };
@@ -12,9 +12,9 @@ use super::Problem;
 /// The most bytes that an automaton may have, and about as many may be used to make it.
 const AUTOMATON_MAX: usize = 256 << 10;
 
-/// Finds a regular expression: one of RFC 9485, or with what Rust's have besides, such as `\d`.
+/// Finds a regular expression of RFC 9485, in which `^` and `$` are the ends of the text, as most programs have them.
 pub(super) struct Pattern {
-    automaton: Box<sparse::DFA<Vec<u8>>>,
+    automaton: Box<dense::DFA<Vec<u32>>>,
     /// The whole text must match, not some part of it.
     whole: bool,
 }
@@ -22,23 +22,25 @@ pub(super) struct Pattern {
 impl Pattern {
     /// Makes the automaton.
     pub(super) fn new(text: &str, whole: bool) -> Result<Self, Problem> {
-        // A dot is any character but the two that end lines. That no alternative is preferred to another makes the longest match
-        // be found.
+        if has_more_than_the_rfc(text) {
+            return Err(Problem::Pattern);
+        }
+        // A dot is any character but the two that end lines.
         let syntax = syntax::Config::new().crlf(true);
         syntax::parse_with(text, &syntax).map_err(|_| Problem::Pattern)?;
+        // That no alternative is preferred to another makes the longest match be found, which tells whether the whole matches.
         let config = dense::Config::new()
             .match_kind(MatchKind::All)
             .start_kind(if whole { StartKind::Anchored } else { StartKind::Unanchored })
             .dfa_size_limit(Some(AUTOMATON_MAX))
             .determinize_size_limit(Some(AUTOMATON_MAX));
-        let dense = dense::Builder::new()
+        let automaton = dense::Builder::new()
             .configure(config)
             .syntax(syntax)
             .thompson(thompson::Config::new().nfa_size_limit(Some(AUTOMATON_MAX)))
             .build(text)
             .map_err(|_| Problem::LargePattern)?;
-        let automaton = Box::new(dense.to_sparse().map_err(|_| Problem::LargePattern)?);
-        Ok(Self { automaton, whole })
+        Ok(Self { automaton: Box::new(automaton), whole })
     }
 
     /// Whether the text matches. Takes a step for each of its bytes.
@@ -49,4 +51,21 @@ impl Pattern {
         let found = self.automaton.try_search_fwd(&input).ok().flatten();
         found.is_some_and(|end| !self.whole || end.offset() == text.len())
     }
+}
+
+/// Whether there are escapes or groups that other programs need not know: `\d`, `\w`, `\b`, `(?i)`. In Unicode the first of them
+/// are large sets, and make large automata.
+fn has_more_than_the_rfc(pattern: &str) -> bool {
+    let mut chars = pattern.chars().peekable();
+    let mut is_in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if !chars.next().is_some_and(|escaped| r"()*+-.?[\]^$nrt{|}pP".contains(escaped)) => return true,
+            '[' => is_in_class = true,
+            ']' => is_in_class = false,
+            '(' if !is_in_class && chars.peek() == Some(&'?') => return true,
+            _ => {}
+        }
+    }
+    false
 }

@@ -11,12 +11,31 @@ pub(super) struct Query {
     pub(super) segments: Vec<Segment>,
 }
 
-impl Query {
-    /// Whether it selects at most one node, whatever the event.
-    pub(super) fn is_singular(&self) -> bool {
-        self.segments.iter().all(|segment| {
-            !segment.descends && matches!(segment.selectors[..], [Selector::Name(_) | Selector::Index(_)])
-        })
+/// Selects one node at most, whatever the event.
+pub(super) struct SingularQuery {
+    pub(super) from_root: bool,
+    pub(super) steps: Vec<Step>,
+}
+
+/// Goes on from a node to a child.
+pub(super) enum Step {
+    Name(String),
+    /// From the end, if it is negative.
+    Index(i64),
+}
+
+impl TryFrom<Query> for SingularQuery {
+    /// The query, which may select several nodes.
+    type Error = Query;
+
+    fn try_from(query: Query) -> Result<Self, Query> {
+        let goes_on = |segment: &Segment| !segment.descends && matches!(segment.selectors[..], [Selector::Step(_)]);
+        if !query.segments.iter().all(goes_on) {
+            return Err(query);
+        }
+        let selectors = query.segments.into_iter().flat_map(|segment| segment.selectors);
+        let step = |selector| if let Selector::Step(step) = selector { Some(step) } else { None };
+        Ok(Self { from_root: query.from_root, steps: selectors.filter_map(step).collect() })
     }
 }
 
@@ -28,9 +47,7 @@ pub(super) struct Segment {
 
 /// Chooses among the children of a node.
 pub(super) enum Selector {
-    Name(String),
-    /// From the end, if it is negative.
-    Index(i64),
+    Step(Step),
     All,
     Slice(Slice),
     Test(Test),
@@ -48,7 +65,8 @@ pub(super) enum Test {
     Any(Vec<Test>),
     All(Vec<Test>),
     Not(Box<Test>),
-    Exists(Query),
+    Exists(SingularQuery),
+    Selects(Query),
     Compare(Operand, Comparison, Operand),
     Matches(Operand, Pattern),
 }
@@ -57,7 +75,7 @@ pub(super) enum Test {
 pub(super) enum Operand {
     Literal(Value),
     /// The node that a singular query selects.
-    Node(Query),
+    Node(SingularQuery),
     /// The length of a text, in characters, or of a list or an object.
     Length(Box<Operand>),
     /// How many nodes there are.

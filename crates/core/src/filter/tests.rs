@@ -168,6 +168,17 @@ fn a_pattern_is_searched_as_a_whole() {
 }
 
 #[test]
+fn patterns_are_what_all_programs_know() {
+    for pattern in [r"\\d", r"\\w+", r"\\b", "(?i)a", r"[\\s]", r"a\\", "a(?:b)"] {
+        let problem = format!("$[?match(@, '{pattern}')]").parse::<Filter>().unwrap_err().problem;
+        assert_eq!(problem, Problem::Pattern, "{pattern}");
+    }
+    for (pattern, text) in [(r"[0-9]{2}\\.x\\(?", "42.x("), ("[(?]+", "?("), (r"[\\]]", "]"), (r"\\P{L}", "4")] {
+        assert!(filter(&format!("$[?match(@, '{pattern}')]")).matches(&json!([text])), "{pattern}");
+    }
+}
+
+#[test]
 fn escapes_are_characters() {
     let event = json!({"é\n": 1, "𝄞'": 2, "\"\\/": 3});
     for text in [r"$['\u00e9\n']", r"$['\uD834\uDD1E\'']", r#"$["\uD834\udd1e'"]"#, r#"$['"\\\/']"#, "$['é\\u000A']"] {
@@ -213,7 +224,10 @@ fn what_is_wrong_is_said_with_its_place() {
         ("$[?count('a') == 1]", "at character 10: expected a query that begins with `@`"),
         ("$[?match(@.a)]", "at character 13: expected `,`"),
         ("$[?match(@.a, @.b)]", "at character 15: expected a regular expression in quotes"),
-        ("$[?match(@.a, '(')]", "at character 15: this is no regular expression as RFC 9485 has them"),
+        (
+            "$[?match(@.a, '(')]",
+            "at character 15: this is no regular expression of RFC 9485, which has classes such as `[0-9]` and `\\p{L}` but no `\\d`, `\\w` or `(?i)`",
+        ),
         (
             "$[?match(@.a, 'a') == true]",
             "at character 4: match() and search() are true or false by themselves and cannot be compared",
