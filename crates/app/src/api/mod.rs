@@ -18,7 +18,7 @@ use std::{
 };
 
 use axum::{Router, extract::FromRef, middleware, routing::MethodRouter};
-use hookcast_core::{clock::Clock, guard::AllowedNetworks, token::TokenHash};
+use hookcast_core::{clock::Clock, guard::Rules, token::TokenHash};
 use hookcast_delivery::{
     acceptor::Acceptor,
     dispatcher::Dispatcher,
@@ -45,7 +45,7 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     acceptor: Arc<Acceptor>,
     dispatcher: Arc<Dispatcher>,
-    allowed: AllowedNetworks,
+    rules: Rules,
     limits: Limits,
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
@@ -75,7 +75,7 @@ impl ApiState {
             clock: Arc::clone(&resources.clock),
             acceptor: Arc::clone(service.acceptor()),
             dispatcher: Arc::clone(service.dispatcher()),
-            allowed: lifecycle::allowed_networks(config),
+            rules: lifecycle::guard_rules(config),
             limits: config.limits.clone(),
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),

@@ -9,7 +9,7 @@ use axum::{
 use hookcast_core::{
     clock::Timestamp,
     event::EventType,
-    guard::{CallbackUrl, Rules},
+    guard::CallbackUrl,
     id::SubscriptionId,
     signing::SigningSecret,
     subscription::{Health, Subscription},
@@ -93,9 +93,8 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
     let url = fields.string("url")?;
     fields.finish("`event` and `url`")?;
     let event: EventType = event.parse().map_err(|rule| invalid("event", &rule))?;
-    let rules = Rules { networks: state.allowed.clone(), ..Rules::default() };
-    let url = CallbackUrl::parse(&url, &rules).map_err(|refused| invalid("url", &refused))?;
-    client::check_resolves(&url, &state.allowed)
+    let url = CallbackUrl::parse(&url, &state.rules).map_err(|refused| invalid("url", &refused))?;
+    client::check_resolves(&url, &state.rules.networks)
         .await
         .map_err(|special| ApiError::invalid_field("url", &format!("leads where callbacks may not go: {special}")))?;
 

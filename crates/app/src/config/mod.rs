@@ -19,9 +19,10 @@ mod settings;
 mod tests;
 mod value;
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use hookcast_core::policy::{DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule};
+use hookcast_delivery::client::Proxy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -149,6 +150,12 @@ pub struct Delivery {
     pub deactivation: DeactivationPolicy,
     /// Networks that are no public ones and may be called nevertheless.
     pub allow_networks: Vec<IpNet>,
+    /// The only ports that may be called; if empty, all that no other protocol owns.
+    pub allow_ports: Vec<RangeInclusive<u16>>,
+    /// Whether callbacks must be `https`.
+    pub https_only: bool,
+    /// The proxy that callbacks go through.
+    pub proxy: Option<Proxy>,
     /// The most attempts at once in the whole process.
     pub max_in_flight: usize,
     /// The most attempts at once for one subscription.

@@ -2,7 +2,9 @@
 
 mod answer;
 mod connector;
+mod dial;
 mod failure;
+mod proxy;
 mod retry_after;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use hookcast_core::{
     clock::Clock,
     delivery::{Answer, AttemptResult, Failure},
-    guard::AllowedNetworks,
+    guard::Rules,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -23,9 +25,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use connector::Connector;
-pub use connector::check_resolves;
+use connector::{Connector, Road};
+pub use dial::check_resolves;
 pub use failure::ExchangeFailed;
+pub use proxy::Proxy;
 pub use tls::ClientError;
 
 /// How long a connection that nothing uses stays open.
@@ -44,21 +47,21 @@ pub struct ClientSettings {
     pub timeout: Duration,
     /// The time for connecting, over all addresses of a host. Resolving and TLS are not part of it.
     pub connect_timeout: Duration,
-    /// The networks that may be reached although they are not public.
-    pub allowed: AllowedNetworks,
+    /// Where requests may go.
+    pub rules: Rules,
+    /// The proxy that all requests go through. What the environment says about proxies counts for nothing.
+    pub proxy: Option<Proxy>,
     /// A PEM file with certificates of authorities that are trusted besides the public ones.
     pub extra_authorities: Option<PathBuf>,
 }
 
 impl ClientSettings {
-    /// For requests that their user aims, such as those of a command line: every address may be reached.
+    /// For requests that their user aims, such as those of a command line: everything may be reached, without a proxy.
     ///
     /// Never for addresses that somebody else can choose.
     #[must_use]
     pub fn unguarded(timeout: Duration) -> Self {
-        let everything = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|network| network.parse().ok()).collect();
-        let allowed = AllowedNetworks::new(everything);
-        Self { timeout, connect_timeout: timeout, allowed, extra_authorities: None }
+        Self { timeout, connect_timeout: timeout, rules: Rules::unguarded(), proxy: None, extra_authorities: None }
     }
 }
 
@@ -66,7 +69,7 @@ type HttpClient = legacy::Client<Connector, Full<Bytes>>;
 
 /// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
 ///
-/// It follows no redirect and uses no proxy, whatever the environment says.
+/// It follows no redirect.
 #[derive(Clone, Debug)]
 pub struct Client {
     pooled: HttpClient,
@@ -84,7 +87,8 @@ impl Client {
     /// The file of extra authorities cannot be read, or has no certificate or an unusable one.
     pub fn new(settings: ClientSettings, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
         let tls = tls::client_config(settings.extra_authorities.as_deref())?;
-        let connector = Connector::new(tls, settings.allowed, settings.connect_timeout, settings.timeout);
+        let ClientSettings { rules, proxy, connect_timeout, .. } = settings;
+        let connector = Connector::new(tls, Road { rules, proxy, connect_timeout }, settings.timeout);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
