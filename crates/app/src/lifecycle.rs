@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use hookcast_core::{
     clock::{Clock, SystemClock},
     format::Formatter,
-    guard::AllowedNetworks,
+    guard::{AllowedNetworks, AllowedPorts, Rules},
     policy::HealthPolicy,
     sealing::MasterKeys,
     token::TokenHash,
@@ -163,9 +163,15 @@ fn lock_out_servers(config: &Config) -> anyhow::Result<Option<ServerLock>> {
     }
 }
 
-/// The networks that callbacks may reach although they are special.
-pub fn allowed_networks(config: &Config) -> AllowedNetworks {
-    AllowedNetworks::new(config.delivery.allow_networks.clone())
+/// Where callbacks may go, from the settings.
+pub fn guard_rules(config: &Config) -> Rules {
+    let delivery = &config.delivery;
+    let ports = match delivery.allow_ports.as_slice() {
+        [] => AllowedPorts::Usual,
+        listed => AllowedPorts::Only(listed.to_vec()),
+    };
+    let networks = AllowedNetworks::new(delivery.allow_networks.clone());
+    Rules { networks, https_only: delivery.https_only, ports }
 }
 
 /// What delivery needs, from the settings.
@@ -177,7 +183,8 @@ pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resou
     let settings = ClientSettings {
         timeout: config.delivery.timeout,
         connect_timeout: config.delivery.connect_timeout,
-        allowed: allowed_networks(config),
+        rules: guard_rules(config),
+        proxy: config.delivery.proxy.clone(),
         extra_authorities: config.delivery.ca_file.clone(),
     };
     let client = Client::new(settings, Arc::clone(&clock))?;

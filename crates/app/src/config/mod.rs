@@ -19,7 +19,7 @@ mod settings;
 mod tests;
 mod value;
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use hookcast_core::{
     format::Format,
@@ -27,6 +27,7 @@ use hookcast_core::{
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
     sealing::MasterKey,
 };
+use hookcast_delivery::client::Proxy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -174,6 +175,12 @@ pub struct Delivery {
     pub origin: String,
     /// Networks that are no public ones and may be called nevertheless.
     pub allow_networks: Vec<IpNet>,
+    /// The only ports that may be called; if empty, all that no other protocol owns.
+    pub allow_ports: Vec<RangeInclusive<u16>>,
+    /// Whether callbacks must be `https`.
+    pub https_only: bool,
+    /// The proxy that callbacks go through.
+    pub proxy: Option<Proxy>,
     /// The most attempts at once in the whole process.
     pub max_in_flight: usize,
     /// The most attempts at once for one subscription.

@@ -15,7 +15,7 @@ use super::{
     RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
         Invalid, Raw, address, choice, database_url, duration, integer, line, masked, network, number, path, plain,
-        size, token, url_masked,
+        ports, proxy, size, token, url_masked,
     },
 };
 
@@ -408,10 +408,37 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "delivery.allow_networks",
         default: "",
-        doc: "Networks that may be called although they are private, local or otherwise not public.",
+        doc: "Networks that may be called although they are private, local or otherwise not public. A cloud's metadata service \
+              only if its very address is listed.",
         allowed: "a list of at most 1000 networks or addresses such as `10.0.0.0/8`, `192.168.1.5`, `fd00::/8`",
         show: plain,
         set: |config, raw| put(&mut config.delivery.allow_networks, raw.list(1_000, network)),
+    },
+    Setting {
+        key: "delivery.allow_ports",
+        default: "",
+        doc: "The ports that may be called, and no others. Empty: all but those of other protocols that browsers refuse \
+              too, such as 22, 25 and 6667.",
+        allowed: "a list of at most 1000 ports or ranges such as `443`, `8000-8999`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.allow_ports, raw.list(1_000, ports)),
+    },
+    Setting {
+        key: "delivery.https_only",
+        default: "false",
+        doc: "Whether callbacks must be `https`. It holds for subscriptions that are there as well.",
+        allowed: "`true` or `false`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.https_only, raw.one(choice(TRUTH))),
+    },
+    Setting {
+        key: "delivery.proxy",
+        default: "",
+        doc: "The proxy that all callbacks go through. It is asked for addresses that were looked up and judged here, \
+              with `CONNECT` in case of `http`. Proxies of the environment are never used.",
+        allowed: "a URL such as `http://user:password@proxy.example:3128` or `socks5://proxy.example:1080`, or empty for none",
+        show: url_masked,
+        set: |config, raw| put(&mut config.delivery.proxy, raw.optional(proxy)),
     },
     Setting {
         key: "delivery.max_in_flight",
@@ -569,6 +596,9 @@ impl Config {
                 consent: None,
                 origin: String::new(),
                 allow_networks: Vec::new(),
+                allow_ports: Vec::new(),
+                https_only: false,
+                proxy: None,
                 max_in_flight: 0,
                 max_in_flight_per_subscription: 0,
                 max_waiting: 0,
