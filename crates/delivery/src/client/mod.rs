@@ -1,4 +1,4 @@
-//! The only place that dials out: it sends requests, guards where they go, and reads bounded answers.
+//! The only place that calls callbacks: it sends requests, guards where they go, and reads bounded answers.
 
 mod answer;
 mod connector;
@@ -27,6 +27,7 @@ use connector::Connector;
 pub use connector::check_resolves;
 pub use failure::ExchangeFailed;
 pub use tls::ClientError;
+pub(crate) use tls::authorities;
 
 /// How long a connection that nothing uses stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

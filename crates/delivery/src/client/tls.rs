@@ -35,7 +35,7 @@ pub enum ClientError {
 pub(super) fn client_config(extra_authorities: Option<&Path>) -> Result<ClientConfig, ClientError> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if let Some(path) = extra_authorities {
-        add_authorities(&mut roots, path)?;
+        roots.add_parsable_certificates(authorities(path)?);
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -46,12 +46,14 @@ pub(super) fn client_config(extra_authorities: Option<&Path>) -> Result<ClientCo
     Ok(config)
 }
 
-fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientError> {
+/// The certificates of a PEM file, of which there is at least one, each fit to be an authority's.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let unreadable = |error| ClientError::Authorities(path.to_owned(), error);
-    let public = roots.len();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-        let certificate = certificate.map_err(unreadable)?;
-        roots.add(certificate).map_err(|error| ClientError::BadAuthority(path.to_owned(), error))?;
+    let found = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+    let certificates = found.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let mut trusted = RootCertStore::empty();
+    for certificate in &certificates {
+        trusted.add(certificate.clone()).map_err(|error| ClientError::BadAuthority(path.to_owned(), error))?;
     }
-    if roots.len() == public { Err(ClientError::NoAuthority(path.to_owned())) } else { Ok(()) }
+    if certificates.is_empty() { Err(ClientError::NoAuthority(path.to_owned())) } else { Ok(certificates) }
 }
