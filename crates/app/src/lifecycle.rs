@@ -18,6 +18,7 @@ use hookcast_core::{
 };
 use hookcast_delivery::{
     client::{Client, ClientSettings},
+    mail::{MailSettings, Mailer},
     service::{Resources, Service, Settings},
 };
 use hookcast_store::{
@@ -165,10 +166,27 @@ pub fn allowed_networks(config: &Config) -> AllowedNetworks {
     AllowedNetworks::new(config.delivery.allow_networks.clone())
 }
 
+/// What sends mails, from the settings; `None` where they name no server for them.
+///
+/// # Errors
+/// The file of authorities cannot be used.
+pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
+    let mail = &config.mail;
+    let (Some(server), Some(from)) = (mail.smtp.clone(), mail.from.clone()) else { return Ok(None) };
+    let settings = MailSettings {
+        server,
+        from,
+        requires_tls: mail.requires_tls,
+        extra_authorities: mail.ca_file.clone(),
+        timeout: mail.timeout,
+    };
+    Ok(Some(Mailer::new(settings)?))
+}
+
 /// What delivery needs, from the settings.
 ///
 /// # Errors
-/// The client's own, such as a file of authorities that cannot be read.
+/// The client's own and the mailer's, such as a file of authorities that cannot be read.
 pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resources> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = ClientSettings {
@@ -178,7 +196,7 @@ pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resou
         extra_authorities: config.delivery.ca_file.clone(),
     };
     let client = Client::new(settings, Arc::clone(&clock))?;
-    Ok(Resources { store, clock, client })
+    Ok(Resources { store, clock, client, mailer: mailer(config)? })
 }
 
 /// The rules of delivery, from the settings.

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     acceptor::Acceptor, chores, client::Client, courier::Courier, directory::Directory, dispatcher::Dispatcher,
-    lease::Lease, parts::Parts, pass, recorder::Recorder, scheduler::Bounds,
+    lease::Lease, mail::Mailer, parts::Parts, pass, recorder::Recorder, scheduler::Bounds,
 };
 
 /// How long the last outcomes may take to be written.
@@ -60,6 +60,8 @@ pub struct Resources {
     pub clock: Arc<dyn Clock>,
     /// What requests are sent with.
     pub client: Client,
+    /// What mails are sent with, if they are sent.
+    pub mailer: Option<Mailer>,
 }
 
 impl Resources {
