@@ -20,6 +20,7 @@ use hookcast_core::{
 };
 use hookcast_delivery::{
     client::{Client, ClientSettings},
+    mail::{MailSettings, Mailer},
     service::{Resources, Service, Settings},
     target::Defaults,
 };
@@ -174,10 +175,27 @@ pub fn guard_rules(config: &Config) -> Rules {
     Rules { networks, https_only: delivery.https_only, ports }
 }
 
+/// What sends mails, from the settings; `None` where they name no server for them.
+///
+/// # Errors
+/// The file of authorities cannot be used.
+pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
+    let mail = &config.mail;
+    let (Some(server), Some(from)) = (mail.smtp.clone(), mail.from.clone()) else { return Ok(None) };
+    let settings = MailSettings {
+        server,
+        from,
+        requires_tls: mail.requires_tls,
+        extra_authorities: mail.ca_file.clone(),
+        timeout: mail.timeout,
+    };
+    Ok(Some(Mailer::new(settings)?))
+}
+
 /// What delivery needs, from the settings.
 ///
 /// # Errors
-/// The client's own, such as a file of authorities that cannot be read.
+/// The client's own and the mailer's, such as a file of authorities that cannot be read.
 pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resources> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = ClientSettings {
@@ -190,12 +208,7 @@ pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resou
     let client = Client::new(settings, Arc::clone(&clock))?;
     let mut keys = config.encryption.master_keys.iter().cloned();
     let master_keys = keys.next().map(|current| Arc::new(MasterKeys::new(current, keys.collect())));
-    Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)? })
-}
-
-/// What sends notices, if mail is set up.
-fn mailer(_: &Config) -> anyhow::Result<Option<Arc<hookcast_delivery::mail::Mailer>>> {
-    Ok(None)
+    Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)?.map(Arc::new) })
 }
 
 /// The rules of delivery, from the settings.

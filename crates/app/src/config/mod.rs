@@ -27,7 +27,10 @@ use hookcast_core::{
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
     sealing::MasterKey,
 };
-use hookcast_delivery::client::Proxy;
+use hookcast_delivery::{
+    client::Proxy,
+    mail::{MailServer, Mailbox},
+};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -66,6 +69,8 @@ pub struct Config {
     pub retention: Retention,
     /// What the envelope of an event says.
     pub envelope: Envelope,
+    /// How people are told.
+    pub mail: Mail,
     /// How the service ends.
     pub shutdown: Shutdown,
     /// What the service says about itself.
@@ -221,6 +226,21 @@ pub struct Envelope {
     pub source: String,
     /// What it is about.
     pub description: String,
+}
+
+/// How people are told.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The server that takes mails; `None` is no mails.
+    pub smtp: Option<MailServer>,
+    /// Who they are from; there where there is a server.
+    pub from: Option<Mailbox>,
+    /// Whether nothing is sent without encryption.
+    pub requires_tls: bool,
+    /// A PEM file of certificate authorities that are trusted for the server besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The longest that the server may take to be ready for a mail, and again to take it.
+    pub timeout: Duration,
 }
 
 /// How the service ends.

@@ -11,11 +11,11 @@ use hookcast_core::{
 use tracing::Level;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, NodeRole, Notices, Registration,
-    RegistrationMode, Retention, Shutdown, Source, Trigger,
+    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, Mail, NodeRole,
+    Notices, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
-        Invalid, Raw, address, choice, database_url, duration, integer, line, masked, network, number, path, plain,
-        ports, proxy, size, token, url_masked,
+        Invalid, Raw, address, choice, database_url, duration, integer, line, mail_server, mailbox, masked, network,
+        number, path, plain, ports, proxy, size, token, url_masked,
     },
 };
 
@@ -514,6 +514,49 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.envelope.description, raw.one(line)),
     },
     Setting {
+        key: "mail.smtp",
+        default: "",
+        doc: "The server that takes mails to the owners of subscriptions: `smtp://name:password@host:587`, or `smtps://` for TLS \
+              from the first byte on. What means something in a URL is percent-encoded in a password: `/` is `%2F`. \
+              Without it no mails are sent.",
+        allowed: "a URL such as `smtp://mail.example.org` or `smtps://name:password@mail.example.org:465`, or empty for none",
+        show: url_masked,
+        set: |config, raw| put(&mut config.mail.smtp, raw.optional(mail_server)),
+    },
+    Setting {
+        key: "mail.from",
+        default: "",
+        doc: "Who mails are from. The name before the address is what they call the service.",
+        allowed: "an address such as `hooks@example.org` or `Citations <hooks@example.org>`, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.from, raw.optional(mailbox)),
+    },
+    Setting {
+        key: "mail.tls",
+        default: "required",
+        doc: "Whether mails must be encrypted on their way to the server of `mail.smtp`. `required`: an `smtp://` server must offer \
+              STARTTLS and prove its name. `off`: mails go there unencrypted, with the password of the URL, as may do on this machine.",
+        allowed: "`required` or `off`",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.requires_tls, raw.one(choice([("required", true), ("off", false)]))),
+    },
+    Setting {
+        key: "mail.ca_file",
+        default: "",
+        doc: "A PEM file of certificate authorities to trust for the server of `mail.smtp` besides the public ones.",
+        allowed: "a path, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.ca_file, raw.optional(path)),
+    },
+    Setting {
+        key: "mail.timeout",
+        default: "1m",
+        doc: "The longest that the server of `mail.smtp` may take to be ready for a mail, and again to take it.",
+        allowed: "a duration such as `1m`, from `1ms` to `1h`",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.timeout, raw.one(duration(MILLISECOND..=HOUR))),
+    },
+    Setting {
         key: "shutdown.grace",
         default: "20s",
         doc: "How long attempts under way may take to end by themselves when the service stops.",
@@ -609,6 +652,7 @@ impl Config {
             deduplicate: Deduplicate::default(),
             retention: Retention { age: Duration::ZERO },
             envelope: Envelope { creator: String::new(), source: String::new(), description: String::new() },
+            mail: Mail { smtp: None, from: None, requires_tls: true, ca_file: None, timeout: Duration::ZERO },
             shutdown: Shutdown { grace: Duration::ZERO },
             log: Log { level: Level::ERROR, format: LogFormat::Text },
         }

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use hookcast_delivery::client::Proxy;
+use hookcast_delivery::{
+    client::Proxy,
+    mail::{MailServer, Mailbox, parse_mailbox},
+};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -153,6 +156,16 @@ pub(super) fn database_url(text: &str) -> Option<DatabaseUrl> {
     let named = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
     (named && !rest.is_empty() && !rest.contains(char::is_control)).then(|| DatabaseUrl::new(text))
+}
+
+/// A server that takes mails, as a URL.
+pub(super) fn mail_server(text: &str) -> Option<MailServer> {
+    text.parse().ok()
+}
+
+/// Who a mail is from: one address, and perhaps a name before it.
+pub(super) fn mailbox(text: &str) -> Option<Mailbox> {
+    parse_mailbox(text)
 }
 
 /// Shows a value as it is.

@@ -1,4 +1,4 @@
-//! The only place that dials out: it sends requests, guards where they go, and reads bounded answers.
+//! The only place that calls callbacks: it sends requests, guards where they go, and reads bounded answers.
 
 mod answer;
 mod auth;

@@ -149,15 +149,11 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hookcast_core::{
-        id::{AccountId, NoticeId, SubscriptionId},
-        subscription::Health,
-    };
+    use hookcast_core::id::{AccountId, NoticeId, SubscriptionId};
 
     use super::*;
 
     fn notice(kind: NoticeKind) -> Notice {
-        let health = Health { failure_count: 7, failing_since: Some(Timestamp::from_millis(1_769_860_800_000)) };
         Notice {
             id: NoticeId::from_bytes([4; 16]),
             subscription: SubscriptionId::from_bytes([1; 16]),
@@ -166,8 +162,9 @@ mod tests {
             kind,
             time: Timestamp::from_millis(1_769_860_860_000),
             reason: "it answered 500".to_owned(),
-            health,
-            event: "relation_added".to_owned(),
+            failure_count: 7,
+            failing_since: Some(Timestamp::from_millis(1_769_860_800_000)),
+            events: "relation_added".to_owned(),
             url: "https://example.org/hook?token=***".to_owned(),
         }
     }
