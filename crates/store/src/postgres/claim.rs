@@ -88,6 +88,14 @@ macro_rules! taken {
     };
 }
 
+/// The event of a delivery (`u`), looked up for each by itself: of a join the server may think that it is cheaper to read through
+/// all events.
+macro_rules! event {
+    () => {
+        "(SELECT id, type, md5, payload, order_key FROM hookcast.events WHERE time = u.time AND id = u.event LIMIT 1) e"
+    };
+}
+
 /// Takes what is due from lanes whose locks are held. `SKIP LOCKED` waits for nobody who holds a single delivery.
 ///
 /// Rows that were found are changed by their place in the table (`ctid`), here and elsewhere: where the planner takes the table
@@ -105,7 +113,9 @@ const TAKE_DUE: Statement = Statement {
                   SELECT u.ctid AS row, * FROM hookcast.unfinished u
                   WHERE u.subscription = w.subscription AND u.holder IS NULL AND u.due_at <= $3
                   ORDER BY u.due_at, u.time, u.position LIMIT q.quota FOR UPDATE SKIP LOCKED) u
-              JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
+              CROSS JOIN LATERAL ",
+        event!(),
+        "),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
               WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.ctid = f.row
@@ -136,7 +146,9 @@ const TAKE_FOLLOWERS: Statement = Statement {
                       WHERE u.subscription = g.subscription AND u.order_group = g.order_group AND u.sequence > g.sequence
                       ORDER BY u.subscription, u.order_group, u.sequence LIMIT w.quota) u
                   WHERE g.subscription = w.subscription LIMIT w.quota) u
-              JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
+              CROSS JOIN LATERAL ",
+        event!(),
+        "),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $6, due_at = NULL FROM found f
               WHERE f.is_free AND f.bytes_before < $7 AND u.ctid = f.row
