@@ -88,6 +88,14 @@ macro_rules! taken {
     };
 }
 
+/// The event of a delivery (`u`), looked up for each by itself: of a join the server may think that it is cheaper to read through
+/// all events.
+macro_rules! event {
+    () => {
+        "(SELECT id, type, md5, payload, order_key FROM hookcast.events WHERE time = u.time AND id = u.event LIMIT 1) e"
+    };
+}
+
 /// Takes what is due from lanes whose locks are held. `SKIP LOCKED` waits for nobody who holds a single delivery.
 ///
 /// Rows that were found are changed by their place in the table (`ctid`), here and elsewhere: where the planner takes the table
@@ -105,7 +113,9 @@ const TAKE_DUE: Statement = Statement {
                   SELECT u.ctid AS row, * FROM hookcast.unfinished u
                   WHERE u.subscription = w.subscription AND u.holder IS NULL AND u.due_at <= $3
                   ORDER BY u.due_at, u.time, u.position LIMIT q.quota FOR UPDATE SKIP LOCKED) u
-              JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
+              CROSS JOIN LATERAL ",
+        event!(),
+        "),
           taken AS (
               UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
               WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.ctid = f.row
@@ -118,30 +128,44 @@ const TAKE_DUE: Statement = Statement {
 };
 
 /// Takes what follows heads that were taken in their groups, up to one that is held: whoever holds it has still to give it back.
+/// Of each lane (`w`) its groups (`g`) are gone through one after the other, and no further than for as many as may be taken.
 const TAKE_FOLLOWERS: Statement = Statement {
     sql: concat!(
         "WITH found AS (
-              SELECT g.ord, u.*, false AS is_probe, e.id, e.type, e.md5, e.payload, e.order_key, g.quota,
-                  row_number() OVER (PARTITION BY g.subscription ORDER BY g.ord, u.sequence) AS number,
-                  bool_and(u.holder IS NULL) OVER (PARTITION BY g.ord ORDER BY u.sequence) AS is_free,
-                  sum(octet_length(e.payload)) OVER (ORDER BY g.ord, u.sequence)
+              SELECT w.ord, u.*, false AS is_probe, e.id, e.type, e.md5, e.payload, e.order_key,
+                  bool_and(u.holder IS NULL) OVER (PARTITION BY w.ord, u.nth ORDER BY u.sequence) AS is_free,
+                  sum(octet_length(e.payload)) OVER (ORDER BY w.ord, u.nth, u.sequence)
                       - octet_length(e.payload) AS bytes_before
-              FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])
-                  WITH ORDINALITY AS g (subscription, order_group, sequence, quota, ord)
+              FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS w (subscription, quota, ord)
               CROSS JOIN LATERAL (
-                  SELECT u.ctid AS row, * FROM hookcast.unfinished u
-                  WHERE u.subscription = g.subscription AND u.order_group = g.order_group AND u.sequence > g.sequence
-                  ORDER BY u.subscription, u.order_group, u.sequence LIMIT g.quota) u
-              JOIN hookcast.events e ON e.time = u.time AND e.id = u.event),
+                  SELECT g.nth, u.*
+                  FROM unnest($3::int8[], $4::int8[], $5::int8[])
+                      WITH ORDINALITY AS g (subscription, order_group, sequence, nth)
+                  CROSS JOIN LATERAL (
+                      SELECT u.ctid AS row, * FROM hookcast.unfinished u
+                      WHERE u.subscription = g.subscription AND u.order_group = g.order_group AND u.sequence > g.sequence
+                      ORDER BY u.subscription, u.order_group, u.sequence LIMIT w.quota) u
+                  WHERE g.subscription = w.subscription LIMIT w.quota) u
+              CROSS JOIN LATERAL ",
+        event!(),
+        "),
           taken AS (
-              UPDATE hookcast.unfinished u SET holder = $5, due_at = NULL FROM found f
-              WHERE f.is_free AND f.number <= f.quota AND f.bytes_before < $6 AND u.ctid = f.row
+              UPDATE hookcast.unfinished u SET holder = $6, due_at = NULL FROM found f
+              WHERE f.is_free AND f.bytes_before < $7 AND u.ctid = f.row
               RETURNING f.*)
           SELECT ",
         taken!("true"),
-        "FROM taken ORDER BY ord, sequence"
+        "FROM taken ORDER BY ord, nth, sequence"
     ),
-    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8],
+    types: &[
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8,
+        Type::INT8,
+    ],
 };
 
 /// Takes what a pass goes over, what has failed among it if so wished, in the order of acceptance. What waits for others goes when
@@ -271,14 +295,14 @@ async fn take(
     Ok(taken)
 }
 
-/// Takes what follows the heads that were taken, as many of each lane as may still be.
+/// Takes what follows the heads that were taken, as many of each lane as may still be; of a lane that is probed none.
 async fn take_followers(
     transaction: &Transaction,
     claim: &Claim,
     taken: &[Row],
     quotas: impl Iterator<Item = (&SubscriptionKey, &i64)>,
 ) -> Result<Vec<Row>, StoreError> {
-    let mut left: HashMap<SubscriptionKey, i64> = quotas.map(|(lane, quota)| (*lane, *quota)).collect();
+    let mut left: BTreeMap<SubscriptionKey, i64> = quotas.map(|(lane, quota)| (*lane, *quota)).collect();
     let (mut lanes, mut groups, mut sequences) = (Vec::<SubscriptionKey>::new(), Vec::<i64>::new(), Vec::<i64>::new());
     let mut bytes = claim.max_bytes;
     for row in taken {
@@ -292,12 +316,13 @@ async fn take_followers(
             sequences.push(get(row, 11)?);
         }
     }
-    let left: Vec<i64> = lanes.iter().map(|lane| left.get(lane).copied().unwrap_or(0)).collect();
-    if bytes == 0 || left.iter().all(|left| *left == 0) {
+    left.retain(|lane, left| *left > 0 && lanes.contains(lane));
+    if bytes == 0 || left.is_empty() {
         return Ok(Vec::new());
     }
+    let (of, left): (Vec<SubscriptionKey>, Vec<i64>) = left.into_iter().unzip();
     let (holder, bytes) = (integer(claim.holder.0), i64::try_from(bytes).unwrap_or(i64::MAX));
-    transaction.query(&TAKE_FOLLOWERS, &[&lanes, &groups, &sequences, &left, &holder, &bytes]).await
+    transaction.query(&TAKE_FOLLOWERS, &[&of, &left, &lanes, &groups, &sequences, &holder, &bytes]).await
 }
 
 /// What is wanted, as parameters.

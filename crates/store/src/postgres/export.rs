@@ -164,7 +164,8 @@ fn account(row: &Row) -> Result<Item, StoreError> {
 }
 
 fn subscription(row: &Row) -> Result<Item, StoreError> {
-    let SubscriptionStatus { subscription, expired, .. } = subscription_status(row)?;
+    let SubscriptionStatus { mut subscription, expired, .. } = subscription_status(row)?;
+    subscription.version = 0;
     Ok(Item::Subscription(SubscriptionItem { subscription, deleted_at: optional_time(row, 13)?, expired }))
 }
 

@@ -46,6 +46,8 @@ struct Lane {
     before: Health,
     health: Health,
     is_active: bool,
+    /// It is to become inactive, of which its owner is told.
+    is_beyond: bool,
 }
 
 /// What follows from changes of health.
@@ -64,7 +66,8 @@ impl Healths {
     pub(super) fn read(rows: &[Row]) -> Result<Self, StoreError> {
         let lane = |row: &Row| {
             let health = health(row, 2)?;
-            Ok((get(row, 0)?, Lane { before: health, health, is_active: !get::<bool>(row, 1)? }))
+            let is_active = !get::<bool>(row, 1)?;
+            Ok((get(row, 0)?, Lane { before: health, health, is_active, is_beyond: false }))
         };
         rows.iter().map(lane).collect::<Result<_, _>>().map(Self)
     }
@@ -89,10 +92,12 @@ impl Healths {
         }
         match transition.notice {
             Some((NoticeKind::Deactivated, reason)) => {
-                lane.is_active = false;
-                changes.beyond.push(Beyond { subscription, lane: key, reason, health: lane.health });
+                (lane.is_active, lane.is_beyond) = (false, true);
+                changes.beyond.push(Beyond { subscription, lane: key, reason, health: transition.told });
             }
-            Some(notice) => changes.news.add((subscription, key), notice, lane.health, now),
+            // That is no news beside the other, which is told later.
+            Some((NoticeKind::Failing, _)) if lane.is_beyond => {}
+            Some(notice) => changes.news.add((subscription, key), notice, transition.told, now),
             None => {}
         }
     }

@@ -73,6 +73,7 @@ impl Groups {
 }
 
 /// A delivery of an event of this time.
+#[derive(Clone, Copy)]
 pub(super) struct NewDelivery {
     pub time: i64,
     pub position: i64,

@@ -3,6 +3,7 @@
 mod durability;
 mod full_disk;
 mod opening;
+mod order;
 mod outages;
 mod plans;
 mod pooler;
