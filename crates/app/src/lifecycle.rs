@@ -194,6 +194,7 @@ pub fn delivery_settings(config: &Config) -> Settings {
         lease: delivery.lease,
         in_flight: delivery.max_in_flight,
         in_flight_per_subscription: delivery.max_in_flight_per_subscription,
+        in_flight_per_host: delivery.max_in_flight_per_host,
         bytes: BODIES_IN_MEMORY,
         retention: config.retention.age,
         envelope: Envelope::new(&envelope.creator, &envelope.source, &envelope.description),

@@ -15,6 +15,7 @@ use hookcast_store::{
     AcceptError, StoreError,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
 };
+use tokio::time::Instant;
 
 use crate::{dispatcher::Dispatcher, scheduler::Work};
 
@@ -134,6 +135,7 @@ impl Acceptor {
         let parts = self.dispatcher.parts();
         let types = submissions.iter().map(|submission| &submission.event.event_type);
         let (catalogue, recipients) = parts.directory.recipients(types);
+        let now = Instant::now();
         let mut scheduler = self.dispatcher.scheduler();
         let mut events = Vec::with_capacity(submissions.len());
         for (submission, recipients) in submissions.iter().zip(recipients) {
@@ -143,7 +145,12 @@ impl Acceptor {
                 .filter(|(_, recipient)| recipient.is_active)
                 // Of a large fan-out most go to the store: one look for all of them is enough then.
                 .filter(|(_, recipient)| {
-                    !scheduler.is_full() && scheduler.reserve(recipient.subscription, 1, size) == 1
+                    let id = recipient.subscription;
+                    !scheduler.is_full()
+                        && parts
+                            .directory
+                            .target(id)
+                            .is_some_and(|target| scheduler.reserve_fresh(id, &target.rules, size, now))
                 })
                 .map(|(index, _)| index)
                 .collect();
@@ -159,28 +166,26 @@ impl Acceptor {
     fn send_held(&self, submissions: &[Submission], reserved: &Reserved, accepted: &Accepted, holder: Incarnation) {
         let held = |event: usize| accepted.held.get(event).filter(|held| !held.is_empty());
         let mut work = Vec::new();
-        let mut excess = 0;
         for (index, (submission, lanes)) in submissions.iter().zip(&reserved.by_event).enumerate() {
             let Some(deliveries) = held(index) else { continue };
             let body = self.dispatcher.parts().envelope.wrap(&submission.event);
-            excess += (body.len() - submission.event.payload.get().len()) * deliveries.len();
-            work.extend(lanes.subscriptions.iter().zip(deliveries).map(|(subscription, delivery)| Work {
-                delivery: *delivery,
-                subscription: *subscription,
-                event: submission.event.id,
-                attempts: 0,
-                body: body.clone(),
-                holder,
+            work.extend(lanes.subscriptions.iter().zip(deliveries).map(|(subscription, delivery)| {
+                let work = Work {
+                    delivery: *delivery,
+                    subscription: *subscription,
+                    group: None,
+                    event: submission.event.id,
+                    attempts: 0,
+                    body: body.clone(),
+                    holder,
+                };
+                (work, lanes.size)
             }));
         }
-        self.dispatcher.scheduler().resize(0, excess);
         reserved.give_back(&self.dispatcher, |event| held(event).is_none());
         self.dispatcher.dispatch(work);
         // A full lane tells by itself when it has room again. One that got room while the batch was written does not.
-        let scheduler = self.dispatcher.scheduler();
-        let has_room = reserved.turned_away.iter().any(|subscription| scheduler.has_room(*subscription));
-        drop(scheduler);
-        if has_room {
+        if self.dispatcher.has_room_for_any(&reserved.turned_away) {
             self.dispatcher.wake();
         }
     }
@@ -220,10 +225,11 @@ impl Reserved {
 
     /// Gives back the room of those events for which `unused` holds.
     fn give_back(&self, dispatcher: &Dispatcher, unused: impl Fn(usize) -> bool) {
+        let now = Instant::now();
         let mut scheduler = dispatcher.scheduler();
         for (_, lanes) in self.by_event.iter().enumerate().filter(|(index, _)| unused(*index)) {
             for subscription in &lanes.subscriptions {
-                scheduler.unreserve(*subscription, 1, lanes.size);
+                scheduler.unreserve(*subscription, 1, lanes.size, now);
             }
         }
     }

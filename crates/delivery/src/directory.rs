@@ -14,6 +14,8 @@ use hookcast_store::{
 };
 use http::Uri;
 
+use crate::scheduler::LaneRules;
+
 /// A subscription, ready to deliver to.
 #[derive(Debug)]
 pub struct Target {
@@ -27,17 +29,29 @@ pub struct Target {
     pub key: SigningKey,
     /// Whether it gets anything now.
     pub is_active: bool,
+    /// What bounds its lane.
+    pub rules: Arc<LaneRules>,
     event: EventType,
 }
 
 impl Target {
     fn new(subscription: Subscription) -> Self {
+        let url = url::Url::parse(&subscription.url).ok();
+        let rules = LaneRules {
+            account: subscription.account,
+            host: url.as_ref().map(|url| url.origin().ascii_serialization()).unwrap_or_default().into(),
+            max_in_flight: None,
+            rate_limit: None,
+            is_open: false,
+            recovering_since: None,
+        };
         Self {
-            uri: url::Url::parse(&subscription.url).ok().and_then(|url| url.as_str().parse().ok()),
+            uri: url.and_then(|url| url.as_str().parse().ok()),
             masked_url: mask_query(&subscription.url),
             key: SigningKey::new(&subscription.secret),
             subscription: subscription.id,
             is_active: subscription.is_active,
+            rules: Arc::new(rules),
             event: subscription.event,
         }
     }

@@ -33,6 +33,7 @@ impl Parts {
         Work {
             delivery: claimed.id,
             subscription: claimed.subscription,
+            group: None,
             event: claimed.event.id,
             attempts: claimed.attempts,
             body: self.envelope.wrap(&claimed.event),

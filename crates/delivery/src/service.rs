@@ -22,6 +22,12 @@ use crate::{
 /// How long the last outcomes may take to be written.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
+/// Failures in a row after which this process sends one delivery at a time to a callback.
+const BREAKER_FAILURES: u32 = 10;
+
+/// Attempts per second that a callback gets at first after its breaker has closed.
+const RECOVERY_RATE: f64 = 100.0;
+
 /// The rules of delivery.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,6 +49,8 @@ pub struct Settings {
     pub in_flight: usize,
     /// Attempts in flight for one subscription.
     pub in_flight_per_subscription: usize,
+    /// Attempts in flight to one host; 0: as many as in all.
+    pub in_flight_per_host: usize,
     /// Bytes of bodies that are held in memory.
     pub bytes: usize,
     /// How long events are kept.
@@ -105,6 +113,9 @@ impl Service {
         let bounds = Bounds {
             in_flight: if settings.delivers { settings.in_flight } else { 0 },
             in_flight_per_lane: settings.in_flight_per_subscription,
+            in_flight_per_host: settings.in_flight_per_host,
+            breaker_failures: BREAKER_FAILURES,
+            recovery_rate: RECOVERY_RATE,
             bytes: settings.bytes,
         };
         let dispatcher = Dispatcher::new(parts, recorder, bounds);
@@ -121,6 +132,8 @@ impl Service {
         if settings.delivers {
             let fetching = Arc::clone(&dispatcher);
             background.spawn(async move { fetching.fetch().await });
+            let keeping_time = Arc::clone(&dispatcher);
+            background.spawn(async move { keeping_time.keep_time().await });
         }
         let rescuing = Arc::clone(&dispatcher);
         background.spawn(async move { chores::rescue(&rescuing).await });
