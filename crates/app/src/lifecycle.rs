@@ -230,6 +230,8 @@ pub fn delivery_settings(config: &Config) -> Settings {
         lease: delivery.lease,
         in_flight: delivery.max_in_flight,
         in_flight_per_subscription: delivery.max_in_flight_per_subscription,
+        in_flight_per_host: delivery.max_in_flight_per_host,
+        recovery_rate: delivery.recovery_rate.into(),
         bytes: BODIES_IN_MEMORY,
         retention: config.retention.age,
         formatter: Formatter::new(&envelope.creator, &envelope.source, &envelope.description),

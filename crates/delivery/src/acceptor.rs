@@ -20,11 +20,11 @@ use hookcast_core::{
 };
 use hookcast_store::{
     AcceptError, StoreError,
-    catalogue::Recipient,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
 };
+use tokio::time::Instant;
 
-use crate::{dispatcher::Dispatcher, parts::Parts, scheduler::Work};
+use crate::{directory::Recipients, dispatcher::Dispatcher, parts::Parts, scheduler::Work, target::Target};
 
 /// How often a batch is tried again while subscriptions change under it.
 const TRIES: usize = 20;
@@ -124,8 +124,8 @@ impl Acceptor {
         let parts = self.dispatcher.parts();
         let mut result = Err(AcceptError::StaleCatalogue);
         for _ in 0..TRIES {
-            let batch = self.reserve(submissions, idempotency);
-            let (holder, reserved) = (batch.holder, Reserved::of(&batch));
+            let (batch, reserved) = self.reserve(submissions, idempotency);
+            let holder = batch.holder;
             result = parts.store.accept(batch, parts.clock.now()).await;
             match &result {
                 Ok(accepted) => {
@@ -151,74 +151,76 @@ impl Acceptor {
     }
 
     /// Chooses who gets what, and reserves room for as many deliveries as can go at once.
-    fn reserve(&self, submissions: &[Submission], idempotency: Option<&Idempotency>) -> Batch {
+    fn reserve(&self, submissions: &[Submission], idempotency: Option<&Idempotency>) -> (Batch, Reserved) {
         let parts = self.dispatcher.parts();
         let types = submissions.iter().map(|submission| &submission.event.event_type);
         let (catalogue, audiences) = parts.directory.audiences(types);
+        let now = Instant::now();
         let mut scheduler = self.dispatcher.scheduler();
         let mut events = Vec::with_capacity(submissions.len());
+        let mut room = Reserved::default();
         for (submission, audience) in submissions.iter().zip(audiences) {
             let mut recipients = audience.recipients(&submission.event);
             if let Some(about) = submission.about {
-                recipients = recipients.iter().copied().filter(|recipient| self.concerns(about, recipient)).collect();
+                recipients = recipients.only(|target| self.concerns(about, target));
             }
+            let Recipients { recipients, targets } = recipients;
             let size = submission.event.payload.get().len();
-            let reserved = (0_u32..)
-                .zip(recipients.iter())
-                .filter(|(_, recipient)| recipient.is_active && recipient.ordering == Ordering::None)
-                // Of a large fan-out most go to the store: one look for all of them is enough then.
-                .filter(|(_, recipient)| {
-                    !scheduler.is_full() && scheduler.reserve(recipient.subscription, 1, size) == 1
-                })
-                .map(|(index, _)| index)
-                .collect();
+            let mut lanes = ReservedLanes { targets: Vec::new(), size };
+            let mut reserved = Vec::new();
+            for (index, target) in (0_u32..).zip(targets.iter()).filter(|(_, target)| target.is_active) {
+                // What waits for others goes to the store. Of a large fan-out most goes there, too: one look for all of them is
+                // enough then.
+                let is_held = target.ordering == Ordering::None
+                    && !scheduler.is_full()
+                    && scheduler.reserve_fresh(target.subscription, &target.lane, size, now);
+                if is_held {
+                    reserved.push(index);
+                    lanes.targets.push(Arc::clone(target));
+                } else {
+                    room.turned_away.insert(target.subscription);
+                }
+            }
+            room.by_event.push(lanes);
             let event = submission.event.clone();
             events.push(NewEvent { event, deduplicate: submission.deduplicate, recipients, reserved });
         }
         drop(scheduler);
         let holder = parts.lease.holder();
-        Batch { catalogue, holder, events, deduplicate: self.deduplicate, idempotency: idempotency.cloned() }
+        let batch = Batch { catalogue, holder, events, deduplicate: self.deduplicate, idempotency: idempotency.cloned() };
+        (batch, room)
     }
 
     /// Whether a subscription gets notices of another one.
-    fn concerns(&self, about: About, recipient: &Recipient) -> bool {
-        let target = self.dispatcher.parts().directory.target(recipient.subscription);
-        target.is_some_and(|target| {
-            target.subscription != about.subscription
-                && (target.account == about.account || self.operators.contains(&target.user_id))
-        })
+    fn concerns(&self, about: About, target: &Target) -> bool {
+        target.subscription != about.subscription
+            && (target.account == about.account || self.operators.contains(&target.user_id))
     }
 
     /// Sends what is held, gives back the room of duplicates, and tells of what else is due.
     fn send_held(&self, submissions: &[Submission], reserved: &Reserved, accepted: &Accepted, holder: Incarnation) {
         let held = |event: usize| accepted.held.get(event).filter(|held| !held.is_empty());
         let mut work = Vec::new();
-        let mut excess = 0;
         for (index, (submission, lanes)) in submissions.iter().zip(&reserved.by_event).enumerate() {
             let Some(deliveries) = held(index) else { continue };
             let mut messages = Messages::new(self.dispatcher.parts(), &submission.event);
-            for (subscription, delivery) in lanes.subscriptions.iter().zip(deliveries) {
-                let message = messages.of(*subscription);
-                excess += message.body.len().saturating_sub(lanes.size);
-                work.push(Work {
+            work.extend(lanes.targets.iter().zip(deliveries).map(|(target, delivery)| {
+                let work = Work {
                     delivery: *delivery,
-                    subscription: *subscription,
+                    subscription: target.subscription,
+                    group: None,
                     event: submission.event.id,
                     attempts: 0,
-                    group: None,
-                    message,
+                    message: messages.of(target.format),
                     holder,
-                });
-            }
+                };
+                (work, lanes.size)
+            }));
         }
-        self.dispatcher.scheduler().resize(0, excess);
         reserved.give_back(&self.dispatcher, |event| held(event).is_none());
         self.dispatcher.dispatch(work);
         // A full lane tells by itself when it has room again. One that got room while the batch was written does not.
-        let scheduler = self.dispatcher.scheduler();
-        let has_room = reserved.turned_away.iter().any(|subscription| scheduler.has_room(*subscription));
-        drop(scheduler);
-        if has_room {
+        if self.dispatcher.has_room_for_any(&reserved.turned_away) {
             self.dispatcher.wake();
         }
     }
@@ -236,8 +238,7 @@ impl<'e> Messages<'e> {
         Self { parts, event, written: Vec::new() }
     }
 
-    fn of(&mut self, subscription: SubscriptionId) -> Arc<Message> {
-        let format = self.parts.directory.target(subscription).map_or(Format::default(), |target| target.format);
+    fn of(&mut self, format: Format) -> Arc<Message> {
         if let Some((_, message)) = self.written.iter().find(|(written, _)| *written == format) {
             return Arc::clone(message);
         }
@@ -248,6 +249,7 @@ impl<'e> Messages<'e> {
 }
 
 /// The room that a batch has reserved.
+#[derive(Default)]
 struct Reserved {
     by_event: Vec<ReservedLanes>,
     /// Active recipients for whom there was no room.
@@ -255,36 +257,19 @@ struct Reserved {
 }
 
 struct ReservedLanes {
-    subscriptions: Vec<SubscriptionId>,
+    targets: Vec<Arc<Target>>,
     /// The bytes reserved for each.
     size: usize,
 }
 
 impl Reserved {
-    fn of(batch: &Batch) -> Self {
-        let mut turned_away = BTreeSet::new();
-        let mut by_event = Vec::with_capacity(batch.events.len());
-        for new in &batch.events {
-            let mut subscriptions = Vec::with_capacity(new.reserved.len());
-            let mut reserved = new.reserved.iter().copied().peekable();
-            for (index, recipient) in (0_u32..).zip(new.recipients.iter()) {
-                if reserved.next_if_eq(&index).is_some() {
-                    subscriptions.push(recipient.subscription);
-                } else if recipient.is_active {
-                    turned_away.insert(recipient.subscription);
-                }
-            }
-            by_event.push(ReservedLanes { subscriptions, size: new.event.payload.get().len() });
-        }
-        Self { by_event, turned_away }
-    }
-
     /// Gives back the room of those events for which `unused` holds.
     fn give_back(&self, dispatcher: &Dispatcher, unused: impl Fn(usize) -> bool) {
+        let now = Instant::now();
         let mut scheduler = dispatcher.scheduler();
         for (_, lanes) in self.by_event.iter().enumerate().filter(|(index, _)| unused(*index)) {
-            for subscription in &lanes.subscriptions {
-                scheduler.unreserve(*subscription, 1, lanes.size);
+            for target in &lanes.targets {
+                scheduler.unreserve(target.subscription, 1, lanes.size, now);
             }
         }
     }

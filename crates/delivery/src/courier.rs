@@ -132,6 +132,12 @@ fn log(work: &Work, target: &Target, outcome: &Outcome) {
     );
 }
 
+/// Whether a delivery is done for good.
+#[must_use]
+pub fn is_settled(outcome: &Outcome) -> bool {
+    !matches!(outcome.verdict.next, Next::RetryAt(_))
+}
+
 /// What an attempt says about how much its callback can take.
 #[must_use]
 pub fn feedback(outcome: &Outcome) -> Feedback {

@@ -31,34 +31,60 @@ struct Known {
     lists: HashMap<EventType, Audience>,
 }
 
+/// Who gets an event: subscriptions as the store wants them, and how to reach each, in the same order.
+#[derive(Clone, Debug, Default)]
+pub struct Recipients {
+    /// As the store wants them.
+    pub recipients: Arc<[Recipient]>,
+    /// How to reach each.
+    pub targets: Arc<[Arc<Target>]>,
+}
+
+impl Recipients {
+    fn of(targets: Vec<Arc<Target>>) -> Self {
+        let recipient = |target: &Arc<Target>| Recipient {
+            subscription: target.subscription,
+            is_active: target.is_active,
+            ordering: target.ordering,
+        };
+        Self { recipients: targets.iter().map(recipient).collect(), targets: targets.into() }
+    }
+
+    /// Those of them for whom `wanted` holds.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Target) -> bool) -> Self {
+        Self::of(self.targets.iter().filter(|target| wanted(target)).cloned().collect())
+    }
+}
+
 /// Who gets events of a type.
 #[derive(Clone, Debug, Default)]
 pub struct Audience {
     /// Those who get every one.
-    all: Arc<[Recipient]>,
+    all: Recipients,
     /// Those who get what their filter selects.
-    choosy: Arc<[(Recipient, Filter)]>,
+    choosy: Arc<[(Arc<Target>, Filter)]>,
 }
 
 impl Audience {
     /// Who gets this event. Without filters it costs nothing.
     #[must_use]
-    pub fn recipients(&self, event: &Event) -> Arc<[Recipient]> {
+    pub fn recipients(&self, event: &Event) -> Recipients {
         if self.choosy.is_empty() {
-            return Arc::clone(&self.all);
+            return self.all.clone();
         }
         // Of an event that no filter can look into none selects anything.
-        let Ok(value) = filter::event_value(event) else { return Arc::clone(&self.all) };
+        let Ok(value) = filter::event_value(event) else { return self.all.clone() };
         let mut verdicts: HashMap<&str, bool> = HashMap::new();
-        let mut recipients = self.all.to_vec();
-        for (recipient, filter) in &*self.choosy {
+        let mut targets = self.all.targets.to_vec();
+        for (target, filter) in &*self.choosy {
             // Many may have the same one.
             if *verdicts.entry(filter.as_str()).or_insert_with(|| filter.matches(&value)) {
-                recipients.push(*recipient);
+                targets.push(Arc::clone(target));
             }
         }
-        recipients.sort_unstable_by_key(|recipient| recipient.subscription);
-        recipients.into()
+        targets.sort_unstable_by_key(|target| target.subscription);
+        Recipients::of(targets)
     }
 }
 
@@ -175,13 +201,12 @@ impl Known {
         let (mut all, mut choosy) = (Vec::new(), Vec::new());
         for id in self.index.matching(event) {
             let Some(target) = self.targets.get(&id) else { continue };
-            let recipient = Recipient { subscription: id, is_active: target.is_active, ordering: target.ordering };
             match &target.filter {
-                None => all.push(recipient),
-                Some(filter) => choosy.push((recipient, filter.clone())),
+                None => all.push(Arc::clone(target)),
+                Some(filter) => choosy.push((Arc::clone(target), filter.clone())),
             }
         }
-        let audience = Audience { all: all.into(), choosy: choosy.into() };
+        let audience = Audience { all: Recipients::of(all), choosy: choosy.into() };
         if self.lists.len() >= MOST_LISTS {
             self.lists.clear();
         }

@@ -5,7 +5,7 @@
 //! becomes due, and once a second in any case: what it is told is only a hint.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -18,10 +18,13 @@ use hookcast_store::{
     StoreError,
     engine::{Claim, DueQuery, Incarnation, Which},
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
-    courier::feedback,
+    courier::{feedback, is_settled},
     parts::Parts,
     recorder::{Entry, Recorded, Recorder},
     scheduler::{Bounds, Ended, Feedback, Scheduler, Work},
@@ -42,6 +45,8 @@ pub struct Dispatcher {
     /// Given away at the end, so that the recorder sees that nothing more will come.
     recorder: Mutex<Option<Recorder>>,
     wake: Notify,
+    /// When the scheduler wants to be woken.
+    timer: watch::Sender<Option<Instant>>,
     /// When the loop looks next by itself, in ms.
     next_look: AtomicI64,
     drained: Notify,
@@ -56,6 +61,7 @@ impl Dispatcher {
             scheduler: Mutex::new(Scheduler::new(bounds)),
             recorder: Mutex::new(Some(recorder)),
             wake: Notify::new(),
+            timer: watch::Sender::new(None),
             next_look: AtomicI64::new(i64::MAX),
             drained: Notify::new(),
         })
@@ -73,13 +79,75 @@ impl Dispatcher {
     }
 
     /// Queues deliveries for which room was reserved and starts what may start.
-    pub(crate) fn dispatch(self: &Arc<Self>, work: impl IntoIterator<Item = Work>) {
+    /// The bytes that were reserved for it stand beside each.
+    pub(crate) fn dispatch(self: &Arc<Self>, work: impl IntoIterator<Item = (Work, usize)>) {
+        let now = Instant::now();
         let mut scheduler = self.scheduler();
-        for work in work {
-            scheduler.queue(work);
+        for (work, reserved) in work {
+            scheduler.queue(work, reserved, now);
         }
-        while let Some(first) = scheduler.start_next() {
+        self.start_all(&mut scheduler, now);
+        self.set_timer(&scheduler);
+    }
+
+    fn start_all(self: &Arc<Self>, scheduler: &mut Scheduler, now: Instant) {
+        while let Some(first) = scheduler.start_next(now) {
             self.start(first);
+        }
+    }
+
+    /// Whether one of these subscriptions has room for another delivery.
+    pub(crate) fn has_room_for_any(&self, subscriptions: &BTreeSet<SubscriptionId>) -> bool {
+        let now = Instant::now();
+        let scheduler = self.scheduler();
+        subscriptions.iter().any(|id| {
+            let target = self.parts.directory.target(*id);
+            target.is_some_and(|target| scheduler.has_room(*id, &target.lane, now))
+        })
+    }
+
+    /// Says how many nodes send, this one included: they share what a subscription's own limits allow.
+    pub fn set_share(self: &Arc<Self>, nodes: u32) {
+        let now = Instant::now();
+        let mut scheduler = self.scheduler();
+        scheduler.set_share(nodes, now);
+        self.start_all(&mut scheduler, now);
+        self.set_timer(&scheduler);
+    }
+
+    /// Lets [`keep_time`](Self::keep_time) know what the scheduler waits for.
+    fn set_timer(&self, scheduler: &Scheduler) {
+        let next = scheduler.next_wake();
+        self.timer.send_if_modified(|known| std::mem::replace(known, next) != next);
+    }
+
+    /// Wakes the scheduler whenever it wants, for as long as the future lives.
+    pub async fn keep_time(self: &Arc<Self>) {
+        let mut timer = self.timer.subscribe();
+        loop {
+            let next = *timer.borrow_and_update();
+            let has_come = async {
+                match next {
+                    Some(time) => tokio::time::sleep_until(time).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = has_come => self.wake_scheduler(),
+                _ = timer.changed() => {}
+            }
+        }
+    }
+
+    fn wake_scheduler(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut scheduler = self.scheduler();
+        let has_room_again = scheduler.wake(now);
+        self.start_all(&mut scheduler, now);
+        self.set_timer(&scheduler);
+        drop(scheduler);
+        if has_room_again {
+            self.wake();
         }
     }
 
@@ -121,23 +189,34 @@ impl Dispatcher {
 
     /// Fetches until nothing is due that there is room for; answers when something more becomes due.
     async fn fetch_due(self: &Arc<Self>) -> Result<Option<Timestamp>, StoreError> {
+        let mut full_before = 0;
         loop {
-            let except = self.scheduler().full_lanes();
+            let except = self.scheduler().full_lanes(Instant::now());
+            let full = except.len();
             let now = self.parts.clock.now();
             let due = self.parts.store.due(DueQuery { now, limit: LANES_PER_LOOK, except }).await?;
             self.parts.directory.refresh_to(due.catalogue).await?;
-            if !self.claim(&due.subscriptions, now).await? {
+            // Where all that were found have no room, those behind them may: the full ones are left out at the next look.
+            let has_more = due.subscriptions.len() == LANES_PER_LOOK && full > full_before;
+            if !self.claim(&due.subscriptions, now).await? && !has_more {
                 return Ok(due.next);
             }
+            full_before = full;
         }
     }
 
     /// Claims from these subscriptions as much as there is room for. Answers whether it has got anything.
     async fn claim(self: &Arc<Self>, due: &[SubscriptionId], now: Timestamp) -> Result<bool, StoreError> {
         let wanted: Vec<_> = {
+            let time = Instant::now();
             let mut scheduler = self.scheduler();
-            let reserve = |id: &SubscriptionId| (*id, scheduler.reserve(*id, CLAIM_PER_LANE, 0));
-            due.iter().map(reserve).filter(|(_, count)| *count > 0).collect()
+            let reserve = |id: &SubscriptionId| {
+                let target = self.parts.directory.target(*id)?;
+                Some((*id, scheduler.reserve(*id, &target.lane, CLAIM_PER_LANE, 0, time)))
+            };
+            let wanted = due.iter().filter_map(reserve).filter(|(_, count)| *count > 0).collect();
+            self.set_timer(&scheduler);
+            wanted
         };
         if wanted.is_empty() {
             return Ok(false);
@@ -161,7 +240,7 @@ impl Dispatcher {
         let work: Vec<_> = claimed.iter().map(|claimed| self.parts.work(claimed, holder)).collect();
         self.unreserve(&wanted, &work);
         let has_got_some = !work.is_empty();
-        self.dispatch(work);
+        self.dispatch(work.into_iter().map(|work| (work, 0)));
         Ok(has_got_some)
     }
 
@@ -171,12 +250,12 @@ impl Dispatcher {
         for work in work {
             *used.entry(work.subscription).or_default() += 1;
         }
+        let now = Instant::now();
         let mut scheduler = self.scheduler();
         for (subscription, count) in wanted {
             let used = used.get(subscription).copied().unwrap_or(0);
-            scheduler.unreserve(*subscription, count.saturating_sub(used), 0);
+            scheduler.unreserve(*subscription, count.saturating_sub(used), 0, now);
         }
-        scheduler.resize(0, work.iter().map(|work| work.bytes()).sum());
     }
 
     fn start(self: &Arc<Self>, first: Work) {
@@ -187,14 +266,11 @@ impl Dispatcher {
     async fn work_on(self: Arc<Self>, first: Work) {
         let mut next = Some(first);
         while let Some(work) = next {
-            let feedback = self.deliver(&work).await;
+            let (feedback, is_settled) = self.deliver(&work).await;
             let ended;
-            (ended, next) = self.end(&work, feedback);
+            (ended, next) = self.end(&work, feedback, is_settled);
             if ended.has_room_again {
                 self.wake();
-            }
-            if let Some(rest) = ended.rest {
-                tokio::spawn(Arc::clone(&self).let_rest(work.subscription, rest));
             }
             for untried in ended.given_back {
                 self.record(untried.holder, Entry::Untried(untried.delivery)).await;
@@ -204,29 +280,23 @@ impl Dispatcher {
 
     /// Ends an attempt and takes the next delivery. Room that one attempt leaves may be room for more than one, since limits grow:
     /// others start by themselves.
-    fn end(self: &Arc<Self>, work: &Work, feedback: Feedback) -> (Ended, Option<Work>) {
+    fn end(self: &Arc<Self>, work: &Work, feedback: Feedback, is_settled: bool) -> (Ended, Option<Work>) {
+        let now = Instant::now();
         let mut scheduler = self.scheduler();
-        let ended = scheduler.end(work, feedback);
-        let next = scheduler.start_next();
+        let ended = scheduler.end(work, feedback, is_settled, now);
+        let next = scheduler.start_next(now);
         if next.is_some() {
-            while let Some(more) = scheduler.start_next() {
-                self.start(more);
-            }
+            self.start_all(&mut scheduler, now);
         }
+        self.set_timer(&scheduler);
         if scheduler.in_flight() == 0 {
             self.drained.notify_waiters();
         }
         (ended, next)
     }
 
-    async fn let_rest(self: Arc<Self>, subscription: SubscriptionId, rest: Duration) {
-        tokio::time::sleep(rest).await;
-        self.scheduler().rested(subscription);
-        self.wake();
-    }
-
-    /// Tries one delivery and hands in what came of it.
-    async fn deliver(&self, work: &Work) -> Feedback {
+    /// Tries one delivery and hands in what came of it. Answers what it says about the callback, and whether it is done for good.
+    async fn deliver(&self, work: &Work) -> (Feedback, bool) {
         let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active);
         let target = match target {
             Some(target) if self.parts.lease.covers(work.holder, target.timeout).await => Some(target),
@@ -234,12 +304,12 @@ impl Dispatcher {
         };
         let Some(target) = target else {
             self.record(work.holder, Entry::Untried(work.delivery)).await;
-            return Feedback::Neutral;
+            return (Feedback::Untried, false);
         };
         let outcome = self.parts.courier.attempt(work, &target).await;
-        let feedback = feedback(&outcome);
+        let said = (feedback(&outcome), is_settled(&outcome));
         self.record(work.holder, Entry::Tried(outcome)).await;
-        feedback
+        said
     }
 
     /// Hands in what came of a delivery. What outlasts the grace at the end is not waited for, and so is not recorded.

@@ -40,6 +40,10 @@ pub struct Settings {
     pub in_flight: usize,
     /// Attempts in flight for one subscription.
     pub in_flight_per_subscription: usize,
+    /// Attempts in flight to one host; 0: as many as in all.
+    pub in_flight_per_host: usize,
+    /// Attempts that begin in a second for a subscription whose callback has just come back.
+    pub recovery_rate: f64,
     /// Bytes of bodies that are held in memory.
     pub bytes: usize,
     /// How long events are kept.
@@ -68,7 +72,7 @@ pub struct Resources {
 impl Resources {
     async fn parts(&self, settings: &Settings, lease: &Arc<Lease>) -> Result<Parts, StoreError> {
         let (client, clock) = (self.client.clone(), Arc::clone(&self.clock));
-        let targets = Targets { defaults: settings.defaults.clone(), master_keys: self.master_keys.clone() };
+        let targets = Targets { defaults: settings.defaults.clone(), master_keys: self.master_keys.clone(), clock: Arc::clone(&clock) };
         Ok(Parts {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
@@ -110,6 +114,9 @@ impl Service {
         let bounds = Bounds {
             in_flight: if settings.delivers { settings.in_flight } else { 0 },
             in_flight_per_lane: settings.in_flight_per_subscription,
+            in_flight_per_host: settings.in_flight_per_host,
+            breaker_failures: settings.health.breaker.failures,
+            recovery_rate: settings.recovery_rate,
             bytes: settings.bytes,
         };
         let dispatcher = Dispatcher::new(parts, recorder, bounds);
@@ -126,6 +133,8 @@ impl Service {
         if settings.delivers {
             let fetching = Arc::clone(&dispatcher);
             background.spawn(async move { fetching.fetch().await });
+            let keeping_time = Arc::clone(&dispatcher);
+            background.spawn(async move { keeping_time.keep_time().await });
         }
         let rescuing = Arc::clone(&dispatcher);
         background.spawn(async move { chores::rescue(&rescuing).await });

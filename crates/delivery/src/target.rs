@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hookcast_core::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     delivery::Rules,
     filter::Filter,
     format::Format,
@@ -19,7 +19,12 @@ use hookcast_core::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::client::{Authenticator, Credentials, TlsIdentity};
+use tokio::time::Instant;
+
+use crate::{
+    client::{Authenticator, Credentials, TlsIdentity},
+    scheduler::LaneRules,
+};
 
 /// How deliveries are where a subscription's owner has not chosen otherwise; from the configuration.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub struct Targets {
     pub defaults: Defaults,
     /// What secrets at rest are encrypted with, if they are.
     pub master_keys: Option<Arc<MasterKeys>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A subscription, ready to deliver to.
@@ -60,16 +67,12 @@ pub struct Target {
     pub user_id: String,
     /// Where it is. `None` when the URL does not fit into a request.
     pub uri: Option<Uri>,
-    /// Scheme, host and port: what it shares with other subscriptions.
-    pub host: Arc<str>,
     /// The URL as it may be logged.
     pub masked_url: String,
     /// Whether it gets anything now.
     pub is_active: bool,
-    /// Whether its breaker is open.
-    pub is_open: bool,
-    /// When its breaker last closed.
-    pub recovered_at: Option<Timestamp>,
+    /// What bounds its lane.
+    pub lane: Arc<LaneRules>,
     /// The types of event that it gets.
     pub events: EventPatterns,
     /// What an event must satisfy beyond that.
@@ -84,10 +87,6 @@ pub struct Target {
     pub ordered_rules: Rules,
     /// The deadline of an attempt.
     pub timeout: Duration,
-    /// Attempts in flight at the same time, at the most.
-    pub max_in_flight: Option<usize>,
-    /// Attempts that begin in a second, at the most.
-    pub rate_limit: Option<f64>,
     /// Headers that every request has.
     pub headers: HeaderMap,
     /// What signs, and what authenticates; or why they cannot be read, which is no fault of the callback.
@@ -104,6 +103,11 @@ pub struct Access {
 }
 
 impl Targets {
+    /// When a time was, or is, by this process's own measure; `None` where that reaches not so far back.
+    fn instant(&self, time: Timestamp) -> Option<Instant> {
+        Instant::now().checked_sub(self.clock.now().since(time))
+    }
+
     /// The target of a subscription.
     #[must_use]
     pub fn of(&self, subscription: Subscription) -> Target {
@@ -138,16 +142,22 @@ impl Targets {
             .inspect_err(|error| {
                 tracing::error!(subscription = %subscription.id, error, "nothing can be delivered to a subscription");
             });
+        let lane = LaneRules {
+            account: subscription.account,
+            host: url.as_ref().map(|url| url.origin().ascii_serialization()).unwrap_or_default().into(),
+            max_in_flight: max_in_flight.and_then(|limit| usize::try_from(limit).ok()),
+            rate_limit: rate_limit.or(defaults.rate_limit),
+            is_open: subscription.health.is_open(),
+            recovering_since: subscription.health.recovered_at.and_then(|time| self.instant(time)),
+        };
         Target {
             subscription: subscription.id,
             account: subscription.account,
             user_id: subscription.user_id,
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
-            host: url.map(|url| url.origin().ascii_serialization()).unwrap_or_default().into(),
             masked_url: mask_query(&subscription.url),
             is_active: subscription.is_active && filter_is_known,
-            is_open: subscription.health.is_open(),
-            recovered_at: subscription.health.recovered_at,
+            lane: Arc::new(lane),
             events: subscription.events,
             filter,
             ordering: ordering.unwrap_or(defaults.ordering),
@@ -157,8 +167,6 @@ impl Targets {
             timeout: timeout_ms.map_or(defaults.timeout, |millis| {
                 Duration::from_millis(millis.into()).min(defaults.timeout)
             }),
-            max_in_flight: max_in_flight.and_then(|limit| usize::try_from(limit).ok()),
-            rate_limit: rate_limit.or(defaults.rate_limit),
             headers: headers
                 .iter()
                 .filter_map(|(name, value)| {

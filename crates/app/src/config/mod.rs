@@ -190,6 +190,8 @@ pub struct Delivery {
     pub max_in_flight: usize,
     /// The most attempts at once for one subscription.
     pub max_in_flight_per_subscription: usize,
+    /// The most attempts at once to one host; 0: as many as in the whole process.
+    pub max_in_flight_per_host: usize,
     /// The most deliveries that may wait for one subscription; beyond it the oldest expire.
     pub max_waiting: u64,
     /// A PEM file of certificate authorities that are trusted besides the public ones.

@@ -457,6 +457,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.delivery.max_in_flight_per_subscription, raw.one(integer(1..=1_000_000))),
     },
     Setting {
+        key: "delivery.max_in_flight_per_host",
+        default: "0",
+        doc: "The most attempts at once to one host, over all subscriptions that go there. `0`: as many as in the whole process, \
+              which is less where a host shows that it is too many.",
+        allowed: "an integer from 0 to 1000000",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.max_in_flight_per_host, raw.one(integer(0..=1_000_000))),
+    },
+    Setting {
         key: "delivery.max_waiting",
         default: "1000000",
         doc: "The most deliveries that may wait for one subscription; beyond it the oldest expire.",
@@ -644,6 +653,7 @@ impl Config {
                 proxy: None,
                 max_in_flight: 0,
                 max_in_flight_per_subscription: 0,
+                max_in_flight_per_host: 0,
                 max_waiting: 0,
                 ca_file: None,
             },

@@ -1,0 +1,203 @@
+//! Room: who may hold how much.
+
+use std::{collections::HashSet, sync::Arc};
+
+use hookcast_core::id::SubscriptionId;
+use tokio::time::Instant;
+
+use super::{Account, Key, LaneRules, Scheduler};
+
+impl Scheduler {
+    /// Reserves room for up to `count` deliveries of a lane with bodies of `bytes` each; answers for how many. A lane for which there
+    /// is none counts as [full](Self::full_lanes) until there is some.
+    pub fn reserve(
+        &mut self,
+        subscription: SubscriptionId,
+        rules: &Arc<LaneRules>,
+        count: usize,
+        bytes: usize,
+        now: Instant,
+    ) -> usize {
+        let granted = self.grant(subscription, rules, count, bytes, now);
+        if granted == 0
+            && let Some(key) = self.account_of.get(&rules.account)
+            && self.is_account_full(*key)
+        {
+            self.accounts[*key].turned_away.insert(subscription);
+        }
+        granted
+    }
+
+    /// Reserves room for a delivery of a new event with a body of `bytes`; answers whether there is any. Whoever waits already goes
+    /// first where the breaker is open.
+    pub fn reserve_fresh(
+        &mut self,
+        subscription: SubscriptionId,
+        rules: &Arc<LaneRules>,
+        bytes: usize,
+        now: Instant,
+    ) -> bool {
+        !rules.is_open && self.grant(subscription, rules, 1, bytes, now) == 1
+    }
+
+    fn grant(
+        &mut self,
+        subscription: SubscriptionId,
+        rules: &Arc<LaneRules>,
+        count: usize,
+        bytes: usize,
+        now: Instant,
+    ) -> usize {
+        let key = if let Some(key) = self.lane_of.get(&subscription).copied() {
+            self.follow_rules(key, rules, now);
+            key
+        } else {
+            // Of the lanes of an account that has all it may, nothing needs to be known.
+            let account = self.account_of.get(&rules.account).copied();
+            if let Some(account) = account.filter(|account| self.is_account_full(*account)) {
+                self.accounts[account].is_wanted = true;
+                self.is_wanted = true;
+                return 0;
+            }
+            self.know(subscription, rules, now)
+        };
+        let wanted = self.own_room(key, now).min(count);
+        let granted = wanted.min(self.share(key)).min(self.bodies(key, bytes));
+        self.hold(key, granted, granted * bytes);
+        let lane = &mut self.lanes[key];
+        let account = &mut self.accounts[lane.account];
+        if lane.is_narrow() && granted > 0 {
+            lane.is_probed = true;
+            account.probes += 1;
+            self.probes += 1;
+        }
+        lane.is_wanted |= granted < count;
+        account.is_wanted |= granted < wanted;
+        self.is_wanted |= granted < wanted;
+        self.settle(key, now);
+        granted
+    }
+
+    /// For how many more deliveries a lane has room, as far as it is up to itself.
+    fn own_room(&self, key: Key, now: Instant) -> usize {
+        let lane = &self.lanes[key];
+        if lane.is_narrow() && lane.is_resting(now) { 0 } else { lane.slots(self.frame, now).saturating_sub(lane.held) }
+    }
+
+    /// For how many more deliveries a lane has room, as far as it is up to those with whom it shares.
+    fn share(&self, key: Key) -> usize {
+        let lane = &self.lanes[key];
+        let account = &self.accounts[lane.account];
+        if lane.is_narrow() && !self.has_probes_left(account) {
+            return 0;
+        }
+        let share = self.slot_pool().of_account(account.held).of_lane(lane.held, !lane.is_narrow());
+        // Each one granted is one less that is left over.
+        share.saturating_sub(lane.held).div_ceil(2)
+    }
+
+    fn has_room_in(&self, key: Key, now: Instant) -> bool {
+        self.own_room(key, now) > 0 && self.share(key) > 0 && self.bodies(key, 0) > 0
+    }
+
+    /// For how many more bodies of `bytes` each there is room. One body is held whatever its size.
+    fn bodies(&self, key: Key, bytes: usize) -> usize {
+        let lane = &self.lanes[key];
+        let account = &self.accounts[lane.account];
+        let rest = self.byte_pool().of_account(account.bytes).rest_for_lane(lane.bytes);
+        let fit = if rest == 0 { 0 } else { rest.checked_div(bytes).unwrap_or(usize::MAX) };
+        fit.max(usize::from(self.held == 0))
+    }
+
+    /// Whether there is no room for anybody. It is told when there is again.
+    pub fn is_full(&mut self) -> bool {
+        let is_full = self.slot_pool().free == 0 || self.byte_pool().free == 0;
+        self.is_wanted |= is_full;
+        is_full
+    }
+
+    /// Gives back room that was reserved and not used.
+    pub fn unreserve(&mut self, subscription: SubscriptionId, count: usize, bytes: usize, now: Instant) {
+        if let Some(key) = self.lane_of.get(&subscription).copied().filter(|_| count > 0) {
+            self.let_go(key, count, count * bytes);
+            self.end_probe(key);
+            self.settle(key, now);
+        }
+    }
+
+    /// Lanes that need no more for now: the full ones, and those that were and are not half empty yet; those of an account too that
+    /// has what it may.
+    pub fn full_lanes(&mut self, now: Instant) -> HashSet<SubscriptionId> {
+        let (slots, bytes) = (self.slot_pool(), self.byte_pool());
+        let mut full = HashSet::new();
+        for (_, account) in &mut self.accounts {
+            let has_room = bytes.of_account(account.bytes).free > 0;
+            if has_room && account.held <= slots.of_account(account.held).all / 2 {
+                account.turned_away.clear();
+            }
+            full.extend(account.turned_away.iter().copied());
+        }
+        for key in self.keys() {
+            let is_full = !self.has_room_in(key, now);
+            let lane = &mut self.lanes[key];
+            if is_full || lane.is_wanted && !lane.is_half_empty(self.frame, now) {
+                lane.is_wanted = true;
+                full.insert(lane.subscription);
+                self.settle(key, now);
+            }
+        }
+        full
+    }
+
+    /// Whether a lane has room for one more.
+    #[must_use]
+    pub fn has_room(&self, subscription: SubscriptionId, rules: &LaneRules, now: Instant) -> bool {
+        let account = || self.account_of.get(&rules.account).copied();
+        match self.lane_of.get(&subscription).copied() {
+            Some(key) => self.has_room_in(key, now),
+            None => account().map_or(self.slot_pool().free > 0, |key| !self.is_account_full(key)),
+        }
+    }
+
+    fn is_account_full(&self, key: Key) -> bool {
+        let account = &self.accounts[key];
+        self.slot_pool().of_account(account.held).free == 0 || self.byte_pool().of_account(account.bytes).free == 0
+    }
+
+    fn has_probes_left(&self, account: &Account) -> bool {
+        self.probe_pool().of_account(account.probes).free > 0
+    }
+
+    /// Ends the probe of a lane, if there is one; answers whether there was.
+    pub(super) fn end_probe(&mut self, key: Key) -> bool {
+        let lane = &mut self.lanes[key];
+        let was_probed = std::mem::take(&mut lane.is_probed);
+        if was_probed {
+            self.accounts[lane.account].probes -= 1;
+            self.probes -= 1;
+        }
+        was_probed
+    }
+
+    pub(super) fn hold(&mut self, key: Key, count: usize, bytes: usize) {
+        let lane = &mut self.lanes[key];
+        let account = &mut self.accounts[lane.account];
+        for held in [&mut lane.held, &mut account.held, &mut self.held] {
+            *held += count;
+        }
+        for held in [&mut lane.bytes, &mut account.bytes, &mut self.bytes] {
+            *held += bytes;
+        }
+    }
+
+    pub(super) fn let_go(&mut self, key: Key, count: usize, bytes: usize) {
+        let lane = &mut self.lanes[key];
+        let account = &mut self.accounts[lane.account];
+        for held in [&mut lane.held, &mut account.held, &mut self.held] {
+            *held -= count;
+        }
+        for held in [&mut lane.bytes, &mut account.bytes, &mut self.bytes] {
+            *held -= bytes;
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How much of what all share one may have.
+//!
+//! Thresholds move with what is left over (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998): whoever has more than its share of
+//! that gets no more, and room that somebody else wants is free before it is asked for. They hold for accounts first, and for
+//! the lanes of an account within what the account may have.
+
+/// An account may have so many times what is left over: alone it has five sixths of everything.
+const GREED: usize = 8;
+
+/// The last sixteenth of everything is for accounts that have nothing yet.
+const FOR_NEW_ACCOUNTS: usize = 16;
+
+/// The last quarter of what an account may have is for its lanes that have nothing yet.
+const FOR_NEW_LANES: usize = 4;
+
+/// Something that is shared: how much there is of it, and how much of that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    pub all: usize,
+    pub free: usize,
+}
+
+impl Pool {
+    /// What is shared by the lanes of an account that has `own` of this.
+    pub(super) fn of_account(self, own: usize) -> Self {
+        let left = self.free.saturating_sub(self.all.div_ceil(FOR_NEW_ACCOUNTS));
+        // The most by which `own` can grow without passing GREED times what is left over then.
+        let more = (GREED * left).saturating_sub(own) / (GREED + 1);
+        let more = if own == 0 { more.max(self.free.min(1)) } else { more };
+        Self { all: own + more, free: more }
+    }
+
+    /// How much a lane may have in all that has `own` of its account's. `is_welcome`: it may have something of the part that is
+    /// kept for lanes without anything.
+    pub(super) fn of_lane(self, own: usize, is_welcome: bool) -> usize {
+        let share = self.free.saturating_sub(self.all / FOR_NEW_LANES);
+        if own == 0 && is_welcome { share.max(self.free.min(1)) } else { share }
+    }
+
+    /// How much more a lane may take that has `own` of its account's, where what it takes comes in large pieces and one lane may
+    /// well need most of it: only what is kept for lanes without anything is out of its reach.
+    pub(super) fn rest_for_lane(self, own: usize) -> usize {
+        if own == 0 { self.free } else { self.free.saturating_sub(self.all / FOR_NEW_LANES) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_alone_may_have_five_sixths() {
+        let alone = |own| Pool { all: 1_024, free: 1_024 - own }.of_account(own);
+        assert_eq!(alone(0), Pool { all: 853, free: 853 });
+        assert_eq!(alone(800), Pool { all: 853, free: 53 });
+        assert_eq!(alone(853).free, 0);
+    }
+
+    #[test]
+    fn another_one_finds_room_at_once_and_a_new_one_always() {
+        let crowded = Pool { all: 1_024, free: 1_024 - 853 };
+        assert!(crowded.of_account(0).free > 80);
+        let more_crowded = Pool { all: 1_024, free: 5 };
+        assert_eq!((more_crowded.of_account(1).free, more_crowded.of_account(0).free), (0, 1));
+    }
+
+    #[test]
+    fn of_a_single_place_whoever_comes_first_has_it() {
+        assert_eq!(Pool { all: 1, free: 1 }.of_account(0), Pool { all: 1, free: 1 });
+        assert_eq!(Pool { all: 1, free: 1 }.of_lane(0, true), 1);
+        assert_eq!(Pool { all: 1, free: 0 }.of_account(0).free, 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! Accounts among each other, and the lanes of one.
+
+use super::*;
+
+#[test]
+fn hogs_leave_something_for_a_newcomer() {
+    let mut world = World::new(BOUNDS);
+    for lane in 1..=6 {
+        world.fill(lane, 100);
+    }
+    let hogs = world.start_all();
+    assert!((4..BOUNDS.in_flight).contains(&hogs.len()), "{}", hogs.len());
+    world.set(9, |rules| rules.account = account(9));
+    assert_eq!(world.fill(9, 1), 1);
+    let started = world.start_all();
+    assert!(started.iter().any(|work| work.subscription == subscription(9)), "{started:?}");
+}
+
+#[test]
+fn hogs_leave_something_for_a_new_lane_of_their_account() {
+    let mut world = World::new(Bounds { in_flight: 64, in_flight_per_lane: 64, ..BOUNDS });
+    for lane in 1..=2 {
+        world.fill(lane, 256);
+    }
+    let hogs = world.start_all();
+    assert!(hogs.len() > 24, "{}", hogs.len());
+    assert!(world.fill(3, 1) == 1 && world.start().is_some());
+}
+
+#[test]
+fn lanes_take_turns() {
+    let mut world = World::new(Bounds { in_flight: 100, in_flight_per_lane: 100, ..BOUNDS });
+    world.fill(1, 50);
+    world.fill(2, 2);
+    let order: Vec<_> = (0..4).map(|_| world.start().unwrap().subscription).collect();
+    assert_eq!(order, [1, 2, 1, 2].map(subscription));
+}
+
+#[test]
+fn accounts_take_turns_however_many_lanes_they_have() {
+    let mut world = World::new(Bounds { in_flight: 100, ..BOUNDS });
+    for lane in 1..=20 {
+        world.fill(lane, 1);
+    }
+    world.set(99, |rules| rules.account = account(9));
+    world.fill(99, 2);
+    let order: Vec<_> = (0..4).map(|_| world.start().unwrap().subscription).collect();
+    assert_eq!(order, [1, 99, 2, 99].map(subscription));
+}
+
+#[test]
+fn ten_thousand_lanes_of_one_account_leave_room_for_another_one() {
+    let bounds = Bounds { in_flight: 1_024, in_flight_per_lane: 64, bytes: 1 << 26, ..BOUNDS };
+    let mut world = World::new(bounds);
+    for lane in 1..=10_000 {
+        world.fill(lane, 256);
+    }
+    let hogs = world.start_all();
+    assert!((850..900).contains(&hogs.len()), "alone it has nearly everything: {}", hogs.len());
+    assert!(world.held().0 > 4 * 850);
+
+    world.set(20_000, |rules| rules.account = account(2));
+    assert!(world.reserve_fresh(20_000));
+    world.queue(20_000, None);
+    assert_eq!(world.start().unwrap().subscription, subscription(20_000));
+    assert!(world.fill(20_000, 256) > 32);
+    assert!(world.start_all().len() > 32);
+}
+
+#[test]
+fn bytes_of_one_account_leave_room_for_another_one() {
+    let mut world = World::new(Bounds { bytes: 100_000, ..BOUNDS });
+    for lane in 1..=9 {
+        world.reserve(lane, 100, 10_000);
+    }
+    assert!(world.scheduler.bytes >= 60_000);
+    world.set(9, |rules| rules.account = account(9));
+    assert_eq!(world.reserve(9, 1, 10_000), 1);
+}
+
+#[test]
+fn probes_of_one_account_leave_room_for_another_one() {
+    let mut world = World::new(Bounds { in_flight: 64, ..BOUNDS });
+    for lane in 1..=40 {
+        world.strike(lane);
+    }
+    world.set(41, |rules| rules.account = account(2));
+    world.strike(41);
+    world.pass(SECOND);
+    let probes: usize = (1..=40).map(|lane| world.fill(lane, 1)).sum();
+    assert!((10..16).contains(&probes), "{probes}");
+    assert_eq!(world.fill(41, 1), 1);
+}
+
+#[test]
+fn lanes_of_a_full_account_count_as_full_until_it_has_room() {
+    let mut world = World::new(BOUNDS);
+    for lane in 1..=100 {
+        world.fill(lane, 1);
+    }
+    let full = world.full_lanes();
+    assert_eq!(full.len(), 100);
+    let known = world.scheduler.lanes.len();
+    assert!(known < 40, "what is turned away takes little room: {known}");
+    for _ in 0..8 {
+        let work = world.start().unwrap();
+        let _ = world.end(&work, Feedback::Good);
+    }
+    assert!(world.full_lanes().len() > 70, "it is not half empty yet");
+    for _ in 0..8 {
+        let work = world.start().unwrap();
+        let _ = world.end(&work, Feedback::Good);
+    }
+    assert!(world.full_lanes().is_empty());
+}

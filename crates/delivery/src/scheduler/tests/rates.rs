@@ -1,0 +1,101 @@
+//! How fast lanes go.
+
+use super::*;
+
+/// How many attempts start within this time if each takes a millisecond and there is always more to send.
+fn sent_in(world: &mut World, lane: u16, time: Duration) -> usize {
+    let end = world.now + time;
+    let mut sent = 0;
+    while world.now < end {
+        world.fill(lane, 256);
+        let started = world.start_all();
+        sent += started.len();
+        world.pass(MILLISECOND);
+        for work in started {
+            let _ = world.end(&work, Feedback::Good);
+        }
+    }
+    sent
+}
+
+fn limited(rate: f64) -> World {
+    let mut world = World::new(Bounds { in_flight: 64, in_flight_per_lane: 64, ..BOUNDS });
+    world.set(1, |rules| rules.rate_limit = Some(rate));
+    world
+}
+
+#[test]
+fn attempts_start_at_the_rate_and_a_tenth_of_a_second_ahead() {
+    for (rate, least, most) in [(1.0, 10, 10), (5.0, 50, 50), (100.0, 1_000, 1_010), (2_000.0, 19_000, 20_200)] {
+        let sent = sent_in(&mut limited(rate), 1, 10 * SECOND);
+        assert!((least..=most).contains(&sent), "{rate}: {sent}");
+    }
+    let mut world = limited(0.1);
+    assert_eq!(sent_in(&mut world, 1, 9 * SECOND), 1);
+    assert_eq!(sent_in(&mut world, 1, 2 * SECOND), 1);
+}
+
+#[test]
+fn nodes_share_a_rate() {
+    let mut world = limited(100.0);
+    world.scheduler.set_share(4, world.now);
+    let sent = sent_in(&mut world, 1, 10 * SECOND);
+    assert!((250..=253).contains(&sent), "{sent}");
+}
+
+#[test]
+fn room_is_given_for_what_goes_within_a_second() {
+    let mut world = limited(20.0);
+    let mut granted = 0;
+    for _ in 0..20 {
+        granted += world.fill(1, 256);
+    }
+    assert!((20..=22).contains(&granted), "{granted}");
+    assert!(!world.has_room(1));
+    assert!(world.full_lanes().contains(&subscription(1)));
+}
+
+#[test]
+fn a_slow_lane_is_told_of_when_its_next_attempt_is_near() {
+    let mut world = limited(0.1);
+    assert_eq!(world.fill(1, 5), 1);
+    let work = world.start().unwrap();
+    assert!(!world.end(&work, Feedback::Good).has_room_again);
+    assert_eq!(world.fill(1, 5), 0);
+    assert!(world.full_lanes().contains(&subscription(1)));
+    assert_eq!(world.pass_to_wake(), 9 * SECOND);
+    assert_eq!(world.fill(1, 5), 1);
+    assert!(world.start().is_none());
+    assert_eq!(world.pass_to_wake(), SECOND);
+    assert!(world.start().is_some());
+}
+
+#[test]
+fn a_lane_that_waits_for_its_rate_holds_up_no_other_one() {
+    let mut world = limited(1.0);
+    world.fill(1, 2);
+    world.fill(2, 2);
+    let started = world.start_all();
+    assert_eq!(started.len(), 3);
+}
+
+#[test]
+fn after_its_breaker_has_closed_a_lane_goes_faster_and_faster() {
+    let mut world = World::new(Bounds { in_flight: 64, in_flight_per_lane: 64, recovery_rate: 10.0, ..BOUNDS });
+    let now = world.now;
+    world.set(1, |rules| rules.recovering_since = Some(now));
+    for expected in [100, 200, 400] {
+        let sent = sent_in(&mut world, 1, 10 * SECOND);
+        assert!((expected - 5..=expected + 5).contains(&sent), "{expected}: {sent}");
+    }
+    world.pass(70 * SECOND);
+    assert!(sent_in(&mut world, 1, SECOND) > 15_000, "nothing bounds it any longer");
+}
+
+#[test]
+fn the_senseless_is_slow_and_not_a_panic() {
+    for rate in [0.0, -1.0, 1e-300, f64::NAN, f64::INFINITY, 1e300] {
+        let mut world = limited(rate);
+        assert!(sent_in(&mut world, 1, 10 * MILLISECOND) > 0, "{rate}");
+    }
+}
