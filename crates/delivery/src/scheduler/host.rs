@@ -2,7 +2,7 @@
 //!
 //! A host may have as many attempts in flight as the configuration says. Where two of its lanes, one after the other, ask for less
 //! or get no answer, and nothing succeeds between them, it is the host that is overloaded: it may have half of what it has, and
-//! one more with every success. It keeps [`FLOOR`] all the same, so that those who have callbacks there cannot shut it for others;
+//! one more with every success. It keeps `FLOOR` all the same, so that those who have callbacks there cannot shut it for others;
 //! each lane is narrowed by itself besides.
 
 use super::{Feedback, Key, turns::Turns};

@@ -86,7 +86,7 @@ impl Scheduler {
         {
             self.set_timer(key, at);
         } else if lane.held == 0 {
-            let until = lane.is_remembered_until(now);
+            let until = lane.is_kept_until(now);
             if until > now { self.set_timer(key, until) } else { self.forget(key) }
         }
     }

@@ -21,7 +21,9 @@ const STRIKES: u32 = 3;
 const FIRST_REST: Duration = Duration::from_millis(10);
 const LONGER_RESTS: u32 = 7;
 
-/// How long what an idle lane has learned about its callback is remembered.
+/// How long an idle lane is kept, since it may be needed again at once; and how long if it has learned something about its
+/// callback.
+const IDLE: Duration = Duration::from_secs(1);
 const MEMORY: Duration = Duration::from_secs(3_600);
 
 /// Where a lane waits for its next start.
@@ -72,7 +74,7 @@ pub(super) struct Lane {
     meter: Meter,
     /// When its timer goes off.
     pub wakes_at: Option<Instant>,
-    /// When it ended an attempt last.
+    /// When it last ended an attempt, or was made.
     used_at: Instant,
 }
 
@@ -254,9 +256,10 @@ impl Lane {
         drained
     }
 
-    /// When there will be nothing left that is worth remembering of an idle lane.
-    pub(super) fn is_remembered_until(&self, now: Instant) -> Instant {
+    /// How long it is kept while it is idle.
+    pub(super) fn is_kept_until(&self, now: Instant) -> Instant {
         let knows_nothing = self.limit == self.most && self.failures == 0;
-        if knows_nothing { self.meter.due.unwrap_or(now).max(now) } else { (self.used_at + MEMORY).max(now) }
+        let until = self.used_at + if knows_nothing { IDLE } else { MEMORY };
+        until.max(self.meter.due.unwrap_or(now))
     }
 }

@@ -1,16 +1,19 @@
 //! Which delivery goes next: a data structure without tasks or I/O. Time comes in.
 //!
 //! Work comes in two steps. Room is *reserved* before a delivery is claimed, so that memory is bounded however much waits in
-//! the store; then the delivery is *queued* in its subscription's [lane], and *starts* when everything that bounds it allows one
-//! more attempt: its lane, its account, its host, its rate, and the whole. Accounts take [turns], and within an account its
+//! the store; then the delivery is *queued* in its subscription's lane, and *starts* when everything that bounds it allows one
+//! more attempt: its lane, its account, its host, its rate, and the whole. Accounts take turns, and within an account its
 //! lanes.
 //!
-//! No account and no lane can take everything: each gets as much of what all [share] as is still left over, and something is always kept for those that
-//! have nothing yet. A lane whose callback gives no answer is narrowed to half, down to one attempt at a time,
-//! and widened by one with every success. After three attempts in a row without an answer, or several that failed in any way, it
-//! is *struck*: it gives back what is queued, makes one attempt at a time, and rests between them, longer and longer. So does,
-//! without rests of its own, one whose breaker is open. All such lanes together have at most a quarter of the attempts in
-//! flight, so that however many callbacks hang, the others go on.
+//! No account and no lane can take everything: each gets as much of what all share as is still left over, and something is
+//! always kept for those that have nothing yet. A lane whose callback gives no answer is narrowed to half, down to one attempt at
+//! a time, and widened by one with every success. After three attempts in a row without an answer, or several that failed in any
+//! way, it is *struck*: it gives back what is queued, makes one attempt at a time, and rests between them, longer and longer.
+//! A lane whose breaker is open makes one attempt at a time, too, and it is for the store to say when. All these *narrow* lanes
+//! together have at most a quarter of the attempts in flight, so that however many callbacks hang, the others go on.
+//!
+//! What waits for its time, a rest or a rate, is looked at when the scheduler is woken; what waits for its
+//! host is let in when an attempt there ends. So nothing is looked at again and again while it cannot start.
 //!
 //! Of an ordered group one is queued or in flight at a time; the others follow when it is done for good, and are given back when
 //! it is to be tried again.

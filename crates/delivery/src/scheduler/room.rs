@@ -28,8 +28,8 @@ impl Scheduler {
         granted
     }
 
-    /// Reserves room for a delivery of a new event with a body of `bytes`; answers whether there is any. Whoever waits already goes
-    /// first where the breaker is open.
+    /// Reserves room for a delivery of a new event with a body of `bytes`; answers whether there is any. There is none
+    /// where the breaker is open: what goes out then is for the store to choose.
     pub fn reserve_fresh(
         &mut self,
         subscription: SubscriptionId,
@@ -149,9 +149,12 @@ impl Scheduler {
         full
     }
 
-    /// Whether a lane has room for one more.
+    /// Whether a lane has room for one more that is [fresh](Self::reserve_fresh).
     #[must_use]
     pub fn has_room(&self, subscription: SubscriptionId, rules: &LaneRules, now: Instant) -> bool {
+        if rules.is_open {
+            return false;
+        }
         let account = || self.account_of.get(&rules.account).copied();
         match self.lane_of.get(&subscription).copied() {
             Some(key) => self.has_room_in(key, now),

@@ -6,7 +6,7 @@ use super::*;
 fn an_open_lane_gets_no_fresh_events_and_makes_one_attempt_at_a_time() {
     let mut world = World::new(BOUNDS);
     world.set(1, |rules| rules.is_open = true);
-    assert!(!world.reserve_fresh(1));
+    assert!(!world.reserve_fresh(1) && !world.has_room(1));
     assert_eq!(world.fill(1, 5), 1);
     assert_eq!(world.fill(1, 5), 0);
     let work = world.start().unwrap();

@@ -74,8 +74,8 @@ fn bytes_of_one_account_leave_room_for_another_one() {
         world.reserve(lane, 100, 10_000);
     }
     assert!(world.scheduler.bytes >= 60_000);
-    world.set(9, |rules| rules.account = account(9));
-    assert_eq!(world.reserve(9, 1, 10_000), 1);
+    world.set(10, |rules| rules.account = account(2));
+    assert_eq!(world.reserve(10, 1, 10_000), 1);
 }
 
 #[test]

@@ -96,5 +96,6 @@ fn a_lane_that_moves_takes_what_it_has_in_flight_with_it() {
     for work in world.start_all() {
         let _ = world.end(&work, Feedback::Good);
     }
+    world.pass(SECOND);
     assert!(world.scheduler.hosts.is_empty() && world.scheduler.host_of.is_empty());
 }

@@ -93,6 +93,7 @@ fn what_was_not_tried_says_nothing() {
         let work = world.start().unwrap();
         let _ = world.end(&work, Feedback::Untried);
     }
+    world.pass(SECOND);
     assert!(world.scheduler.lanes.is_empty());
 }
 
@@ -156,6 +157,7 @@ fn room_is_told_to_whoever_was_turned_away_once_half_is_free() {
         told += u32::from(world.end(&work, Feedback::Good).has_room_again);
     }
     assert!(told >= 1);
+    world.pass(SECOND);
     assert!(world.scheduler.lanes.is_empty());
     assert_eq!(world.held(), (0, 0, 0));
 }
