@@ -18,6 +18,10 @@
 //! - no test under `..` compares two values of the event with each other. Values within values would be looked at over and over;
 //! - the patterns of `match()` and `search()` are literals, from which automata of a bounded size can be made beforehand. They
 //!   take a step for each byte of the text, whatever the pattern.
+//!
+//! The costliest of filters so takes about half a second for an event of 1 MiB that holds nothing but zeros, and a usual one
+//! about 4 ms. Making the event's value takes 30 to 70 ms then, and up to 60 MiB: make it once for all subscriptions, and only if one
+//! of them has a filter.
 
 mod evaluation;
 mod parser;
@@ -35,7 +39,7 @@ use crate::event::Event;
 /// The most bytes that a filter may have.
 pub const FILTER_MAX: usize = 1_024;
 /// The most that a filter's parts may cost. See [the limits](self#limits).
-pub const COST_MAX: usize = 100;
+pub const COST_MAX: usize = 64;
 /// The most brackets of any kind that may be open at a place in a filter.
 pub const NESTING_MAX: usize = 8;
 
