@@ -7,7 +7,7 @@ BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help build run demo test crash lint fmt cloudevents deny bench bench-quick costs fuzz image image-check tools-c tools-nextest
-.PHONY: tools-deny tools-stores tools-costs tools-fuzz tools-python tools-image clean
+.PHONY: tools-deny tools-stores tools-mail tools-costs tools-fuzz tools-python tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -21,7 +21,7 @@ run: build ## Run the server on http://localhost:9000 with its store in ./data, 
 demo: build ## See it all work: a server, receivers good and bad, fifty citation events
 	$(BIN) demo
 
-test: tools-c tools-nextest tools-stores ## Everything that must pass, on throw-away servers of PostgreSQL and Redis
+test: tools-c tools-nextest tools-stores tools-mail ## Everything that must pass, on throw-away servers of PostgreSQL and Redis
 	scripts/with-stores $(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
 
@@ -76,6 +76,10 @@ tools-stores:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server pgbouncer python3 >/dev/null || \
 		{ echo "installing PostgreSQL, Redis and PgBouncer (packages postgresql, redis-server, pgbouncer, python3)"; \
 		$(APT) postgresql redis-server pgbouncer python3; }
+
+tools-mail:
+	@/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || \
+		{ echo "installing a mail server for tests (package python3-aiosmtpd)"; $(APT) python3-aiosmtpd; }
 
 tools-costs:
 	@command -v strace >/dev/null && command -v ss >/dev/null && command -v sqlite3 >/dev/null || \

@@ -13,13 +13,14 @@ use anyhow::Context as _;
 use hookcast_core::{
     clock::{Clock, SystemClock},
     format::Formatter,
-    guard::AllowedNetworks,
+    guard::{AllowedNetworks, AllowedPorts, Rules},
     policy::HealthPolicy,
     sealing::MasterKeys,
     token::TokenHash,
 };
 use hookcast_delivery::{
     client::{Client, ClientSettings},
+    mail::{MailSettings, Mailer},
     service::{Resources, Service, Settings},
     target::Defaults,
 };
@@ -163,26 +164,51 @@ fn lock_out_servers(config: &Config) -> anyhow::Result<Option<ServerLock>> {
     }
 }
 
-/// The networks that callbacks may reach although they are special.
-pub fn allowed_networks(config: &Config) -> AllowedNetworks {
-    AllowedNetworks::new(config.delivery.allow_networks.clone())
+/// Where callbacks may go, from the settings.
+pub fn guard_rules(config: &Config) -> Rules {
+    let delivery = &config.delivery;
+    let ports = match delivery.allow_ports.as_slice() {
+        [] => AllowedPorts::Usual,
+        listed => AllowedPorts::Only(listed.to_vec()),
+    };
+    let networks = AllowedNetworks::new(delivery.allow_networks.clone());
+    Rules { networks, https_only: delivery.https_only, ports }
+}
+
+/// What sends mails, from the settings; `None` where they name no server for them.
+///
+/// # Errors
+/// The file of authorities cannot be used.
+pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
+    let mail = &config.mail;
+    let (Some(server), Some(from)) = (mail.smtp.clone(), mail.from.clone()) else { return Ok(None) };
+    let settings = MailSettings {
+        server,
+        from,
+        requires_tls: mail.requires_tls,
+        extra_authorities: mail.ca_file.clone(),
+        timeout: mail.timeout,
+    };
+    Ok(Some(Mailer::new(settings)?))
 }
 
 /// What delivery needs, from the settings.
 ///
 /// # Errors
-/// The client's own, such as a file of authorities that cannot be read.
+/// The client's own and the mailer's, such as a file of authorities that cannot be read.
 pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resources> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = ClientSettings {
         timeout: config.delivery.timeout,
         connect_timeout: config.delivery.connect_timeout,
-        allowed: allowed_networks(config),
+        rules: guard_rules(config),
+        proxy: config.delivery.proxy.clone(),
         extra_authorities: config.delivery.ca_file.clone(),
     };
     let client = Client::new(settings, Arc::clone(&clock))?;
-    let master_keys = MasterKeys::new(config.encryption.master_keys.iter().cloned()).map(Arc::new);
-    Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)? })
+    let mut keys = config.encryption.master_keys.iter().cloned();
+    let master_keys = keys.next().map(|current| Arc::new(MasterKeys::new(current, keys.collect())));
+    Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)?.map(Arc::new) })
 }
 
 /// The rules of delivery, from the settings.

@@ -9,8 +9,8 @@ use crate::{
     callback_auth::{CallbackAuth, ClientTls},
     clock::Timestamp,
     id::SubscriptionId,
-    sealing::{self, MasterKeys, OpenError, Opened, Sealed},
-    signing::{Keyring, Secret, SigningSecret},
+    sealing::{MasterKeys, OpenError, Opened, Sealed},
+    signing::{EarlierSecret, Keyring, Secret, SigningSecret},
 };
 
 /// A subscription's secrets.
@@ -64,14 +64,14 @@ impl Secrets {
             earlier: self
                 .keys
                 .earlier()
-                .map(|(secret, until)| EarlierKey { key: secret.reveal(), until: until.as_millis() })
+                .map(|earlier| EarlierKey { key: earlier.secret.reveal(), until: earlier.until.as_millis() })
                 .collect(),
             auth: self.auth.as_ref().map(CallbackAuth::to_secret_json),
             tls: self.tls.as_ref().map(ClientTls::to_secret_json),
         };
         // Of strings and numbers there is always JSON.
         let text: SecretSlice<u8> = serde_json::to_vec(&document).unwrap_or_default().into();
-        sealing::seal(keys, &subscription.to_bytes(), text.expose_secret(), nonce)
+        Sealed::seal(keys, &subscription.to_bytes(), text.expose_secret(), nonce)
     }
 
     /// Opens what [`seal`](Self::seal) has made.
@@ -83,7 +83,7 @@ impl Secrets {
         keys: Option<&MasterKeys>,
         subscription: SubscriptionId,
     ) -> Result<Self, SecretsError> {
-        let text = match sealing::open(keys, &subscription.to_bytes(), sealed)? {
+        let text = match sealed.open(keys, &subscription.to_bytes())? {
             // What the first version of Hookcast kept: the secret alone.
             Opened::Legacy(bytes) => {
                 let secret = Secret::Hmac(SigningSecret::from_bytes(bytes.expose_secret().to_vec()));
@@ -93,11 +93,12 @@ impl Secrets {
         };
         let document: Document =
             serde_json::from_slice(text.expose_secret()).map_err(|_| SecretsError::Malformed("no document"))?;
-        let key = |text: &str| text.parse::<Secret>().map_err(|_| SecretsError::Malformed("a signing secret"));
-        let mut keys = Keyring::new(document.key.as_deref().map(key).transpose()?);
-        for earlier in document.earlier {
-            keys = keys.with_earlier(key(&earlier.key)?, Timestamp::from_millis(earlier.until));
-        }
+        let key = |text: &str| Secret::parse(text).map_err(|_| SecretsError::Malformed("a signing secret"));
+        let earlier = document.earlier.iter().map(|earlier| {
+            Ok(EarlierSecret { secret: key(&earlier.key)?, until: Timestamp::from_millis(earlier.until) })
+        });
+        let earlier: Vec<_> = earlier.collect::<Result<_, SecretsError>>()?;
+        let keys = Keyring::from_parts(document.key.as_deref().map(key).transpose()?, earlier);
         let auth = document.auth.map(|auth| CallbackAuth::from_secret_json(auth)).transpose();
         let tls = document.tls.map(|tls| ClientTls::from_secret_json(tls)).transpose();
         Ok(Self {

@@ -93,7 +93,12 @@ impl Courier {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let asked = self.client().exchange_as(access.credentials.as_ref(), request, ANSWER_MAX);
+        let asked = async {
+            match &access.credentials {
+                None => self.client().exchange(request, ANSWER_MAX).await,
+                Some(credentials) => self.client().exchange_as(credentials, request, ANSWER_MAX).await,
+            }
+        };
         match tokio::time::timeout(target.timeout, asked).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(failed)) => Err(failed.detail),

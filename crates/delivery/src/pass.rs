@@ -13,7 +13,7 @@ use hookcast_store::{
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::{directory::Target, parts::Parts};
+use crate::{parts::Parts, target::Target};
 
 /// Subscriptions served at once, and deliveries claimed at once from each.
 const LANES: usize = 64;
@@ -208,7 +208,7 @@ async fn attempt(
     claimed: Claimed,
 ) -> Result<Outcome, DeliveryId> {
     let Ok(_permit) = permits.acquire().await else { return Err(claimed.id) };
-    if !parts.lease.covers(holder, parts.courier.timeout()).await {
+    if !parts.lease.covers(holder, target.timeout).await {
         return Err(claimed.id);
     }
     let work = parts.work(&claimed, holder);

@@ -122,6 +122,10 @@ impl Targets {
         } = subscription.options;
         let defaults = &self.defaults;
         let url = url::Url::parse(&subscription.url).ok();
+        // It was checked when it was set. Where it cannot be read even so, nothing goes out and everything waits.
+        let filter: Option<Result<Filter, _>> = filter.map(|filter| filter.parse());
+        let filter_is_known = !matches!(filter, Some(Err(_)));
+        let filter = filter.and_then(Result::ok);
         let schedule = retries.map_or_else(
             || defaults.schedule.clone(),
             |retries| retries.schedule(defaults.schedule.jitter),
@@ -141,12 +145,11 @@ impl Targets {
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
             host: url.map(|url| url.origin().ascii_serialization()).unwrap_or_default().into(),
             masked_url: mask_query(&subscription.url),
-            is_active: subscription.is_active,
+            is_active: subscription.is_active && filter_is_known,
             is_open: subscription.health.is_open(),
             recovered_at: subscription.health.recovered_at,
             events: subscription.events,
-            // Checked when it was set: one that cannot be read now lets nothing through rather than everything.
-            filter: filter.map(|filter| filter.parse().unwrap_or_else(|_| Filter::nothing())),
+            filter,
             ordering: ordering.unwrap_or(defaults.ordering),
             format: format.unwrap_or(defaults.format),
             ordered_rules: Rules { gives_up, ..rules.clone() },

@@ -23,7 +23,7 @@ use std::{
 };
 
 use axum::{Router, extract::FromRef, middleware, routing::MethodRouter};
-use hookcast_core::{clock::Clock, guard::AllowedNetworks, options::Consent, token::TokenHash};
+use hookcast_core::{clock::Clock, guard::Rules, options::Consent, token::TokenHash};
 use hookcast_delivery::{
     acceptor::Acceptor,
     dispatcher::Dispatcher,
@@ -51,7 +51,7 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     acceptor: Arc<Acceptor>,
     dispatcher: Arc<Dispatcher>,
-    allowed: AllowedNetworks,
+    rules: Rules,
     limits: Limits,
     /// The longest that an attempt may take.
     timeout: Duration,
@@ -87,7 +87,7 @@ impl ApiState {
             clock: Arc::clone(&resources.clock),
             acceptor: Arc::clone(service.acceptor()),
             dispatcher: Arc::clone(service.dispatcher()),
-            allowed: lifecycle::allowed_networks(config),
+            rules: lifecycle::guard_rules(config),
             limits: config.limits.clone(),
             timeout: config.delivery.timeout,
             consent: config.delivery.consent,

@@ -80,7 +80,7 @@ impl View {
     pub fn new(status: SubscriptionStatus, secrets: &Secrets, defaults: &Defaults, now: Timestamp) -> Self {
         let subscription = status.subscription;
         let options = subscription.options;
-        let earlier = secrets.keys.earlier().filter(|(_, until)| *until > now);
+        let earlier = secrets.keys.earlier().filter(|earlier| earlier.until > now);
         Self {
             id: subscription.id,
             user_id: subscription.user_id,
@@ -100,9 +100,9 @@ impl View {
             waiting: status.waiting,
             expired: status.expired,
             signature: secrets.keys.scheme(),
-            public_key: secrets.keys.current().and_then(|secret| secret.public_key()),
+            public_key: secrets.keys.current().and_then(|secret| Some(secret.public_key()?.to_string())),
             earlier_secrets: earlier
-                .map(|(secret, until)| EarlierSecret { signature: secret.scheme(), until })
+                .map(|earlier| EarlierSecret { signature: earlier.secret.scheme(), until: earlier.until })
                 .collect(),
             auth: secrets.auth.as_ref().map(CallbackAuth::public_view),
             tls: secrets.tls.as_ref().map(ClientTls::public_view),

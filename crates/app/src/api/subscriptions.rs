@@ -69,12 +69,12 @@ pub(super) fn not_found(error: StoreError) -> ApiError {
 impl ApiState {
     /// Judges a URL that Hookcast shall call, and parses it.
     pub(super) fn parse_url(&self, url: &str) -> Result<CallbackUrl, String> {
-        CallbackUrl::parse(url, &self.allowed).map_err(|refused| refused.to_string())
+        CallbackUrl::parse(url, &self.rules).map_err(|refused| refused.to_string())
     }
 
     /// Says at once when a name leads where callbacks may not go.
     pub(super) async fn check_resolves(&self, field: &str, url: &CallbackUrl) -> Result<(), ApiError> {
-        client::check_resolves(url, &self.allowed)
+        client::check_resolves(url, &self.rules.networks)
             .await
             .map_err(|special| ApiError::invalid_field(field, &format!("leads where callbacks may not go: {special}")))
     }

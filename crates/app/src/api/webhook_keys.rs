@@ -8,7 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use hookcast_core::{id::SubscriptionId, signing::Jwk};
+use hookcast_core::{
+    clock::Timestamp,
+    id::SubscriptionId,
+    signing::{Jwk, Keyring, Secret},
+};
 use http::{HeaderValue, Uri, header};
 use serde::Serialize;
 
@@ -37,7 +41,14 @@ async fn keys(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiEr
     };
     let mut seen = BTreeSet::new();
     let access = targets.iter().filter_map(|target| target.access.as_ref().ok());
-    let keys = access.flat_map(|access| access.keys.jwks(now));
+    let keys = access.flat_map(|access| public_keys(&access.keys, now));
     let keys = keys.filter(|key| seen.insert(key.kid().to_owned())).collect();
     Ok(([(header::CACHE_CONTROL, CACHE)], Json(KeySet { keys })).into_response())
+}
+
+/// The public keys with which receivers can check at this time.
+fn public_keys(keyring: &Keyring, now: Timestamp) -> Vec<Jwk> {
+    let earlier = keyring.earlier().filter(|earlier| earlier.until > now).map(|earlier| earlier.secret);
+    let secrets = keyring.current().cloned().into_iter().chain(earlier);
+    secrets.filter_map(|secret: Secret| Some(Jwk::from(&secret.public_key()?))).collect()
 }

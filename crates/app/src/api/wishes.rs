@@ -59,7 +59,7 @@ impl Wishes {
     /// 422 for the first that cannot be.
     pub async fn take(fields: &mut Fields<'_>, state: &ApiState) -> Result<Self, ApiError> {
         let auth = wish(fields, "auth", |raw| {
-            let judge = |url: &str| state.judge_url(url).map(drop);
+            let judge = |url: &str| state.parse_url(url).map(drop);
             CallbackAuth::parse("auth", value(raw), judge).map_err(refused)
         })?;
         if let Some(url) = auth.as_ref().and_then(Option::as_ref).and_then(CallbackAuth::token_url)
@@ -69,11 +69,11 @@ impl Wishes {
         }
         let tls = wish(fields, "tls", |raw| {
             let tls = ClientTls::parse("tls", value(raw)).map_err(refused)?;
-            client::TlsIdentity::new(&tls).map_err(|error| ApiError::invalid_field("tls", &error.to_string()))?;
+            client::check_client_tls(&tls).map_err(refused)?;
             Ok(tls)
         })?;
         let signature: Option<Scheme> = wish(fields, "signature", |raw| parsed("signature", raw))?.flatten();
-        let secret = wish(fields, "secret", |raw| parsed::<Secret>("secret", raw))?.flatten();
+        let secret = wish(fields, "secret", parse_secret)?.flatten();
         if let (Some(scheme), Some(secret)) = (signature, &secret)
             && secret.scheme() != scheme
         {
@@ -141,11 +141,6 @@ impl Wishes {
         }
     }
 
-    /// Whether authentication changes.
-    pub fn changes_credentials(&self) -> bool {
-        self.auth.is_some() || self.tls.is_some()
-    }
-
     /// The secret that is to sign from now on: the one given, or a new one where another scheme is wished. `None` for no change,
     /// and `Some(None)` for no signature.
     pub fn new_secret(&self, now: Scheme) -> Wish<Secret> {
@@ -200,7 +195,7 @@ pub fn overlap(fields: &mut Fields<'_>) -> Result<Duration, ApiError> {
 /// # Errors
 /// 422 when it is none.
 pub fn secret(fields: &mut Fields<'_>) -> Result<Option<Secret>, ApiError> {
-    Ok(wish(fields, "secret", |raw| parsed("secret", raw))?.flatten())
+    Ok(wish(fields, "secret", parse_secret)?.flatten())
 }
 
 fn wish<'a, T>(
@@ -213,6 +208,10 @@ fn wish<'a, T>(
         Some(raw) if raw.get() == "null" => Ok(Some(None)),
         Some(raw) => read(raw).map(|value| Some(Some(value))),
     }
+}
+
+fn parse_secret(raw: &RawValue) -> Result<Secret, ApiError> {
+    Secret::parse(&string("secret", raw)?).map_err(|rule| ApiError::invalid_field("secret", &rule.to_string()))
 }
 
 /// Raw JSON is JSON; what it cannot say (too deep a nesting) is as good as nothing.

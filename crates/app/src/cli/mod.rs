@@ -12,6 +12,7 @@ mod migrate;
 mod resend;
 mod serve;
 mod store;
+mod test_mail;
 mod trigger;
 
 use std::{
@@ -83,6 +84,7 @@ enum Command {
     #[command(subcommand)]
     Store(store::Command),
     CheckConfig(check_config::Args),
+    TestMail(test_mail::Args),
     Demo(demo::Args),
 }
 
@@ -202,6 +204,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => migrate::run(global, &args).await,
         Command::Store(command) => store::run(global, command).await,
         Command::CheckConfig(args) => check_config::run(global, &args),
+        Command::TestMail(args) => test_mail::run(global, &args).await,
         Command::Demo(args) => demo::run(args).await,
     }
 }

@@ -19,6 +19,7 @@ const CHECKS: &[Check] = &[
     Check { keys: &["delivery.timeout", "delivery.lease"], broken: lease_covers_timeout },
     Check { keys: &["retention.age", "delivery.retry_schedule", "delivery.retry_jitter"], broken: retries_end_in_time },
     Check { keys: &["limits.request_size", "limits.buffered"], broken: request_fits_buffer },
+    Check { keys: &["mail.smtp", "mail.from"], broken: mails_have_a_sender },
 ];
 
 /// The rules that are broken, but for those over a setting in `refused`, whose field does not hold what was meant.
@@ -67,6 +68,11 @@ fn retries_end_in_time(config: &Config) -> Option<String> {
 
 fn request_fits_buffer(config: &Config) -> Option<String> {
     fits("limits.request_size", config.limits.request_size, "limits.buffered", config.limits.buffered)
+}
+
+fn mails_have_a_sender(config: &Config) -> Option<String> {
+    let nobody = config.mail.smtp.is_some() && config.mail.from.is_none();
+    nobody.then(|| "mails must be from somebody: set mail.from to an address such as `hooks@example.org`".to_owned())
 }
 
 fn fits(inner_key: &str, inner: usize, outer_key: &str, outer: usize) -> Option<String> {

@@ -19,13 +19,17 @@ mod settings;
 mod tests;
 mod value;
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use hookcast_core::{
     format::Format,
     options::{Consent, OnFailure, Ordering},
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
     sealing::MasterKey,
+};
+use hookcast_delivery::{
+    client::Proxy,
+    mail::{MailServer, Mailbox},
 };
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -65,6 +69,8 @@ pub struct Config {
     pub retention: Retention,
     /// What the envelope of an event says.
     pub envelope: Envelope,
+    /// How people are told.
+    pub mail: Mail,
     /// How the service ends.
     pub shutdown: Shutdown,
     /// What the service says about itself.
@@ -174,6 +180,12 @@ pub struct Delivery {
     pub origin: String,
     /// Networks that are no public ones and may be called nevertheless.
     pub allow_networks: Vec<IpNet>,
+    /// The only ports that may be called; if empty, all that no other protocol owns.
+    pub allow_ports: Vec<RangeInclusive<u16>>,
+    /// Whether callbacks must be `https`.
+    pub https_only: bool,
+    /// The proxy that callbacks go through.
+    pub proxy: Option<Proxy>,
     /// The most attempts at once in the whole process.
     pub max_in_flight: usize,
     /// The most attempts at once for one subscription.
@@ -214,6 +226,21 @@ pub struct Envelope {
     pub source: String,
     /// What it is about.
     pub description: String,
+}
+
+/// How people are told.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The server that takes mails; `None` is no mails.
+    pub smtp: Option<MailServer>,
+    /// Who they are from; there where there is a server.
+    pub from: Option<Mailbox>,
+    /// Whether nothing is sent without encryption.
+    pub requires_tls: bool,
+    /// A PEM file of certificate authorities that are trusted for the server besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The longest that the server may take to be ready for a mail, and again to take it.
+    pub timeout: Duration,
 }
 
 /// How the service ends.

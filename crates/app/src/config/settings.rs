@@ -5,16 +5,17 @@ use std::{net::SocketAddr, time::Duration};
 use hookcast_core::{
     format::Format,
     options::{Consent, OnFailure, Ordering},
+    sealing::MasterKey,
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
 };
 use tracing::Level;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, NodeRole, Notices, Registration,
-    RegistrationMode, Retention, Shutdown, Source, Trigger,
+    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, Mail, NodeRole,
+    Notices, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
-        Invalid, Raw, address, choice, database_url, duration, integer, line, masked, network, number, path, plain,
-        size, token, url_masked,
+        Invalid, Raw, address, choice, database_url, duration, integer, line, mail_server, mailbox, masked, network,
+        number, path, plain, ports, proxy, size, token, url_masked,
     },
 };
 
@@ -392,7 +393,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "a list of at most 10 keys, each `hcmk_` and 32 bytes in base64; `hookcast store new-key` makes one",
         show: masked,
         set: |config, raw| {
-            put(&mut config.encryption.master_keys, raw.list(10, |text| text.parse().ok()))
+            put(&mut config.encryption.master_keys, raw.list(10, |text| MasterKey::parse(text).ok()))
         },
     },
     Setting {
@@ -407,10 +408,37 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "delivery.allow_networks",
         default: "",
-        doc: "Networks that may be called although they are private, local or otherwise not public.",
+        doc: "Networks that may be called although they are private, local or otherwise not public. A cloud's metadata service \
+              only if its very address is listed.",
         allowed: "a list of at most 1000 networks or addresses such as `10.0.0.0/8`, `192.168.1.5`, `fd00::/8`",
         show: plain,
         set: |config, raw| put(&mut config.delivery.allow_networks, raw.list(1_000, network)),
+    },
+    Setting {
+        key: "delivery.allow_ports",
+        default: "",
+        doc: "The ports that may be called, and no others. Empty: all but those of other protocols that browsers refuse \
+              too, such as 22, 25 and 6667.",
+        allowed: "a list of at most 1000 ports or ranges such as `443`, `8000-8999`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.allow_ports, raw.list(1_000, ports)),
+    },
+    Setting {
+        key: "delivery.https_only",
+        default: "false",
+        doc: "Whether callbacks must be `https`. It holds for subscriptions that are there as well.",
+        allowed: "`true` or `false`",
+        show: plain,
+        set: |config, raw| put(&mut config.delivery.https_only, raw.one(choice(TRUTH))),
+    },
+    Setting {
+        key: "delivery.proxy",
+        default: "",
+        doc: "The proxy that all callbacks go through. It is asked for addresses that were looked up and judged here, \
+              with `CONNECT` in case of `http`. Proxies of the environment are never used.",
+        allowed: "a URL such as `http://user:password@proxy.example:3128` or `socks5://proxy.example:1080`, or empty for none",
+        show: url_masked,
+        set: |config, raw| put(&mut config.delivery.proxy, raw.optional(proxy)),
     },
     Setting {
         key: "delivery.max_in_flight",
@@ -484,6 +512,49 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "a line of 1 to 256 characters",
         show: plain,
         set: |config, raw| put(&mut config.envelope.description, raw.one(line)),
+    },
+    Setting {
+        key: "mail.smtp",
+        default: "",
+        doc: "The server that takes mails to the owners of subscriptions: `smtp://name:password@host:587`, or `smtps://` for TLS \
+              from the first byte on. What means something in a URL is percent-encoded in a password: `/` is `%2F`. \
+              Without it no mails are sent.",
+        allowed: "a URL such as `smtp://mail.example.org` or `smtps://name:password@mail.example.org:465`, or empty for none",
+        show: url_masked,
+        set: |config, raw| put(&mut config.mail.smtp, raw.optional(mail_server)),
+    },
+    Setting {
+        key: "mail.from",
+        default: "",
+        doc: "Who mails are from. The name before the address is what they call the service.",
+        allowed: "an address such as `hooks@example.org` or `Citations <hooks@example.org>`, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.from, raw.optional(mailbox)),
+    },
+    Setting {
+        key: "mail.tls",
+        default: "required",
+        doc: "Whether mails must be encrypted on their way to the server of `mail.smtp`. `required`: an `smtp://` server must offer \
+              STARTTLS and prove its name. `off`: mails go there unencrypted, with the password of the URL, as may do on this machine.",
+        allowed: "`required` or `off`",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.requires_tls, raw.one(choice([("required", true), ("off", false)]))),
+    },
+    Setting {
+        key: "mail.ca_file",
+        default: "",
+        doc: "A PEM file of certificate authorities to trust for the server of `mail.smtp` besides the public ones.",
+        allowed: "a path, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.ca_file, raw.optional(path)),
+    },
+    Setting {
+        key: "mail.timeout",
+        default: "1m",
+        doc: "The longest that the server of `mail.smtp` may take to be ready for a mail, and again to take it.",
+        allowed: "a duration such as `1m`, from `1ms` to `1h`",
+        show: plain,
+        set: |config, raw| put(&mut config.mail.timeout, raw.one(duration(MILLISECOND..=HOUR))),
     },
     Setting {
         key: "shutdown.grace",
@@ -568,6 +639,9 @@ impl Config {
                 consent: None,
                 origin: String::new(),
                 allow_networks: Vec::new(),
+                allow_ports: Vec::new(),
+                https_only: false,
+                proxy: None,
                 max_in_flight: 0,
                 max_in_flight_per_subscription: 0,
                 max_waiting: 0,
@@ -578,6 +652,7 @@ impl Config {
             deduplicate: Deduplicate::default(),
             retention: Retention { age: Duration::ZERO },
             envelope: Envelope { creator: String::new(), source: String::new(), description: String::new() },
+            mail: Mail { smtp: None, from: None, requires_tls: true, ca_file: None, timeout: Duration::ZERO },
             shutdown: Shutdown { grace: Duration::ZERO },
             log: Log { level: Level::ERROR, format: LogFormat::Text },
         }

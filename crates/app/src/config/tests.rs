@@ -120,6 +120,7 @@ fn defaults() {
             source: "hookcast".to_owned(),
             description: "hookcast events".to_owned(),
         },
+        mail: Mail { smtp: None, from: None, requires_tls: true, ca_file: None, timeout: seconds(60) },
         shutdown: Shutdown { grace: seconds(20) },
         log: Log { level: tracing::Level::INFO, format: LogFormat::Text },
     };
@@ -204,7 +205,15 @@ fn an_empty_value_unsets_what_is_optional_and_is_wrong_elsewhere() {
     let loaded = setup.variable("HOOKCAST_TRIGGER_TOKEN", "").variable("HOOKCAST_DELIVERY_CA_FILE", "").loaded();
     assert!(loaded.config.trigger.token.is_none() && loaded.config.delivery.ca_file.is_none());
     assert_eq!(origin(&loaded, "trigger.token").0, "");
-    let optional = ["database.ca_file", "registration.token", "trigger.token", "delivery.ca_file"];
+    let optional = [
+        "database.ca_file",
+        "registration.token",
+        "trigger.token",
+        "delivery.ca_file",
+        "mail.smtp",
+        "mail.from",
+        "mail.ca_file",
+    ];
     let lists = ["delivery.retry_schedule", "delivery.allow_networks"];
     for setting in SETTINGS {
         let result = load(Setup::new().variable(&setting.variable(), "").sources);
@@ -474,6 +483,11 @@ fn bounds() {
         ("envelope.creator", &[&line], &[&long_line, "a\nb"]),
         ("envelope.source", &[&line], &[&long_line, "a\nb"]),
         ("envelope.description", &[&line], &[&long_line, "a\nb"]),
+        ("mail.smtp", &["", "smtp://host", "smtps://a:b@[::1]:1"], &["host:25", "smtp://a@host", "http://host"]),
+        ("mail.from", &["", "a@b.org", "A B <a@b.org>"], &["a", "a@b.org, c@d.org", "<a@b.org"]),
+        ("mail.tls", &["required", "off"], &["on", "optional"]),
+        ("mail.ca_file", &["", "/etc/ca.pem"], &["a\0b"]),
+        ("mail.timeout", &["1ms", "1h"], &["0", "61m"]),
         ("shutdown.grace", &["0", "1h"], &["61m"]),
         ("log.level", &["error", "warn", "info", "debug", "trace"], &["3", "INFO"]),
         ("log.format", &["text", "json"], &["xml"]),

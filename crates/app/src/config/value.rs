@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use hookcast_delivery::{
+    client::Proxy,
+    mail::{MailServer, Mailbox, parse_mailbox},
+};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -116,6 +120,19 @@ pub(super) fn network(text: &str) -> Option<IpNet> {
     network.ok().map(|network| network.trunc())
 }
 
+/// A port, or a range of them with both ends.
+pub(super) fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let port = integer(1..=u16::MAX);
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = port(first)?..=port(last)?;
+    (!range.is_empty()).then_some(range)
+}
+
+/// The URL of a proxy.
+pub(super) fn proxy(text: &str) -> Option<Proxy> {
+    Proxy::parse(text)
+}
+
 /// A bearer token: visible ASCII only, so that it passes through any header as it is.
 pub(super) fn token(text: &str) -> Option<SecretString> {
     let visible = text.bytes().all(|b| b.is_ascii_graphic());
@@ -139,6 +156,16 @@ pub(super) fn database_url(text: &str) -> Option<DatabaseUrl> {
     let named = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
     (named && !rest.is_empty() && !rest.contains(char::is_control)).then(|| DatabaseUrl::new(text))
+}
+
+/// A server that takes mails, as a URL.
+pub(super) fn mail_server(text: &str) -> Option<MailServer> {
+    text.parse().ok()
+}
+
+/// Who a mail is from: one address, and perhaps a name before it.
+pub(super) fn mailbox(text: &str) -> Option<Mailbox> {
+    parse_mailbox(text)
 }
 
 /// Shows a value as it is.
@@ -250,6 +277,15 @@ mod tests {
         assert_eq!(shown("10.1.2.3/8"), Some("10.0.0.0/8".to_owned()));
         assert_eq!(shown("10.0.0.0/33"), None);
         assert_eq!(shown("localhost"), None);
+    }
+
+    #[test]
+    fn ports_stand_alone_or_in_ranges() {
+        let read =
+            ["443", "8000-8999", "1-65535", "7-7", "0", "65536", "9-8", "80-", "-80", "80 - 90", "1-2-3", "http"];
+        let expected = [Some(443..=443), Some(8000..=8999), Some(1..=65535), Some(7..=7)];
+        let expected: Vec<_> = expected.into_iter().chain([const { None }; 8]).collect();
+        assert_eq!(read.map(ports).to_vec(), expected);
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn every_command_says_what_it_does_and_how_it_ends() {
         ("store", "Copy a store to another one"),
         ("store copy", "Copy everything from one store to another"),
         ("check-config", "Check the settings"),
+        ("test-mail", "Send a mail, to see whether mails arrive"),
     ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = home.expect(&arguments);
@@ -70,9 +71,19 @@ fn every_command_says_what_it_does_and_how_it_ends() {
 #[test]
 fn the_overview_lists_the_commands() {
     let overview = Home::new().expect(&["--help"]);
-    for command in
-        ["serve", "resend", "health", "trigger", "account", "listen", "migrate", "store", "check-config", "demo"]
-    {
+    for command in [
+        "serve",
+        "resend",
+        "health",
+        "trigger",
+        "account",
+        "listen",
+        "migrate",
+        "store",
+        "check-config",
+        "test-mail",
+        "demo",
+    ] {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in:\n{overview}");
     }
 }
@@ -86,7 +97,7 @@ fn the_version_is_the_packages() {
 fn the_examples_in_the_help_are_command_lines_that_parse() {
     let home = Home::new();
     let mut examples = 0;
-    for command in ["serve", "resend", "health", "trigger", "store copy", "check-config"] {
+    for command in ["serve", "resend", "health", "trigger", "store copy", "check-config", "test-mail"] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = home.expect(&arguments);
         let (_, lines) = help.split_once("\nExamples:\n").unwrap();
@@ -120,6 +131,7 @@ fn a_wrong_command_line_exits_with_2() {
         &["resend", "--since", "yesterday"],
         &["listen", "--status", "42"],
         &["check-config", "--reference", "--json"],
+        &["test-mail"],
     ] {
         let ended = home.hookcast(arguments).expect(2);
         assert_eq!(ended.stdout, "");

@@ -33,6 +33,62 @@ async fn addresses_are_judged_when_a_delivery_is_made_and_not_only_before() {
     assert_eq!(receiver.total(), 0);
 }
 
+#[tokio::test]
+async fn schemes_and_ports_that_the_operator_refuses_are_refused_to_old_and_new_subscriptions() {
+    let receiver = Receiver::start().await;
+    let home = Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
+    let server = home.serve();
+    server.http.account("ada").await.subscribe("outward", &receiver.url).await;
+    drop(server);
+
+    let mut home = home;
+    for (name, value, reason) in [
+        ("HOOKCAST_DELIVERY_HTTPS_ONLY", "true", "must begin with `https://`"),
+        ("HOOKCAST_DELIVERY_ALLOW_PORTS", "1-2,443", "use one that the operator allows"),
+    ] {
+        home = home.set(name, value);
+        let server = home.serve();
+        let bob = server.http.account(name).await;
+        let refused = bob.try_subscribe("outward", &receiver.url).await.expect_problem(422);
+        assert!(refused.to_string().contains(reason), "{refused}");
+        let receipt = server.http.trigger("outward", json!({})).await;
+        let event = server.http.event_in_state(receipt["id"].as_str().unwrap(), "failed").await;
+        let attempt = &event["deliveries"][0]["attempts"][0];
+        assert_eq!(attempt["failure"], "address_refused", "{attempt}");
+        assert!(attempt["detail"].as_str().unwrap().contains(reason), "{attempt}");
+        home = home.unset(name);
+    }
+    assert_eq!(receiver.total(), 0);
+}
+
+#[tokio::test]
+async fn callbacks_use_the_proxy_of_the_settings_and_none_of_the_environment() {
+    let mut receiver = Receiver::start().await;
+    let deserted = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxies = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let home = Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
+    let home = proxies.iter().fold(home, |home, name| home.set(name, &format!("http://{deserted}")));
+    let server = home.serve();
+    server.http.account("ada").await.subscribe("outward", &receiver.url).await;
+    server.http.trigger("outward", json!({})).await;
+    receiver.next().await;
+    drop(server);
+
+    let proxy = format!("http://me:word-of-the-proxy@{deserted}");
+    let home = home.set("HOOKCAST_DELIVERY_PROXY", &proxy).set("HOOKCAST_LOG_LEVEL", "trace");
+    let server = home.serve();
+    let receipt = server.http.trigger("outward", json!({})).await;
+    let event = server.http.event_in_state(receipt["id"].as_str().unwrap(), "failed").await;
+    let attempt = &event["deliveries"][0]["attempts"][0];
+    assert_eq!(attempt["failure"], "connect", "{attempt}");
+    assert!(attempt["detail"].as_str().unwrap().starts_with("no connection to the proxy: "), "{attempt}");
+    assert_eq!(receiver.total(), 1);
+    let checked = home.run(&["check-config"]);
+    for text in [server.log(), String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap()] {
+        assert!(!text.contains("word-of-the-proxy"), "{text}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_ever_logged() {
     let mut receiver = Receiver::start().await;

@@ -19,6 +19,7 @@ mod guarding;
 mod health;
 mod isolation;
 mod listening;
+mod mailing;
 mod nodes;
 mod outages;
 mod refusals;

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use url::Url;
 
-use super::{AllowedNetworks, SpecialAddress, check_address, local_name};
+use super::{AllowedNetworks, RuleBroken, Rules, SpecialAddress, check_address, local_name};
 
 /// The longest URL that is accepted, in bytes.
 pub const MAX_URL_LENGTH: usize = 2048;
@@ -67,6 +67,9 @@ pub enum UrlRefused {
     /// A port that is not one.
     #[error("the URL's port must be a number from 1 to 65535 without leading zeros")]
     Port,
+    /// A scheme or a port that the operator does not allow.
+    #[error("the URL {0}")]
+    Rule(#[from] RuleBroken),
     /// A fragment.
     #[error("the URL has a fragment, which is never sent; remove everything from `#` on, or write `%23`")]
     Fragment,
@@ -89,21 +92,22 @@ impl CallbackUrl {
     /// # Errors
     ///
     /// See [`UrlRefused`].
-    pub fn parse(text: &str, allowed: &AllowedNetworks) -> Result<Self, UrlRefused> {
+    pub fn parse(text: &str, rules: &Rules) -> Result<Self, UrlRefused> {
         check_text(text)?;
         let url = Url::parse(text)?;
         let host = match url.host().ok_or(UrlRefused::NoHost)? {
             url::Host::Domain(name) => {
-                check_name(name, allowed)?;
+                check_name(name, &rules.networks)?;
                 Host::Domain(name.to_owned())
             }
             url::Host::Ipv4(address) => Host::Ip(address.into()),
             url::Host::Ipv6(address) => Host::Ip(address.into()),
         };
         if let Host::Ip(address) = host {
-            check_address(address, allowed)?;
+            check_address(address, &rules.networks)?;
         }
         let port = url.port_or_known_default().ok_or(UrlRefused::Port)?;
+        rules.check(url.scheme() == "https", port)?;
         Ok(Self { text: text.to_owned(), url, host, port })
     }
 

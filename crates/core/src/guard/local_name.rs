@@ -45,7 +45,7 @@ pub(super) fn is_refused(name: &str, allowed: &AllowedNetworks) -> bool {
         Place::Loopback => {
             !allowed.contains(IpAddr::V4(Ipv4Addr::LOCALHOST)) && !allowed.contains(IpAddr::V6(Ipv6Addr::LOCALHOST))
         }
-        Place::Metadata => !allowed.contains(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))),
+        Place::Metadata => !allowed.names(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))),
         Place::Network => allowed.is_empty(),
     }
 }

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(text: &str) -> Result<CallbackUrl, UrlRefused> {
-    CallbackUrl::parse(text, &AllowedNetworks::default())
+    CallbackUrl::parse(text, &Rules::default())
 }
 
 fn parse_allowing(text: &str, networks: &[&str]) -> Result<CallbackUrl, UrlRefused> {
-    let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-    CallbackUrl::parse(text, &AllowedNetworks::new(networks))
+    let networks = AllowedNetworks::new(networks.iter().map(|network| network.parse().unwrap()).collect());
+    CallbackUrl::parse(text, &Rules { networks, ..Rules::default() })
 }
 
 /// The name of a refusal's variant.
@@ -59,6 +59,12 @@ const HOSTILE: &[(&str, &str)] = &[
          http://example.com:80:80 http://[2606:4700::1111]:0 http://[2606:4700::1111]: \
          http://example.com:\u{ff18}0 http://example.com:99999999999999999999",
     ),
+    (
+        "Rule",
+        "http://example.com:22 https://example.com:25/ http://example.com:53 http://8.8.8.8:110 https://example.com:143 \
+         http://[2606:4700::1111]:587/ http://example.com:2049 http://example.com:6667 http://example.com:6000/ \
+         http://example.com:10080/x?y",
+    ),
     ("Fragment", "http://example.com#x http://example.com/# https://example.com/a?b#c http://example.com#@x"),
     (
         "HostName",
@@ -90,7 +96,9 @@ const HOSTILE: &[(&str, &str)] = &[
          http://[::127.0.0.1] http://[0000::1]:80 http://[64:ff9b::10.0.0.1] http://[64:ff9b:1::1] \
          http://[2002:7f00:1::] http://[2001:0:4136:e378::1] http://[fe80::1] http://[fc00::1] \
          http://[fd00:ec2::254]/ http://[FEC0::1] http://[ff02::1] http://[2001:db8::1] http://[100::1] \
-         http://[4000::1]",
+         http://[4000::1] http://[2a00::5efe:10.0.0.1] http://[2a00::200:5efe:169.254.169.254]/ http://[::10.0.0.1] \
+         http://169.254.170.2/v2/credentials http://169.254.170.23/v1/credentials http://[fd00:ec2::23] \
+         http://[::ffff:169.254.169.254] http://[::ffff:a9fe:a9fe] http://[64:ff9b::a9fe:a9fe] http://[2002:a9fe:a9fe::1]",
     ),
     (
         "Malformed",
@@ -199,8 +207,29 @@ fn allowed_networks_let_local_urls_pass() {
         ("http://0x7f.1", &["127.0.0.0/8"], true),
         ("http://192.168.0.1", &["10.0.0.0/8"], false),
         ("http://user@10.1.2.3", &["10.0.0.0/8"], false),
+        ("http://10.1.2.3:6667", &["10.0.0.0/8"], false),
+        ("http://169.254.169.254", &["169.254.0.0/16"], false),
+        ("http://0xa9fea9fe", &["0.0.0.0/0"], false),
+        ("http://169.254.169.254", &["169.254.169.254/32"], true),
+        ("http://metadata.google.internal", &["0.0.0.0/0", "::/0"], false),
     ] {
         assert_eq!(parse_allowing(text, networks).is_ok(), accepted, "{text} {networks:?}");
+    }
+}
+
+#[test]
+fn the_operators_rules_judge_schemes_and_ports() {
+    let rules = Rules { https_only: true, ports: AllowedPorts::Only(vec![443..=443, 8000..=8999]), ..Rules::default() };
+    for (text, verdict) in [
+        ("https://example.com", Ok(())),
+        ("HTTPS://example.com:8443/", Ok(())),
+        ("http://example.com", Err("the URL must begin with `https://`; nothing else is allowed here")),
+        ("http://example.com:443", Err("the URL must begin with `https://`; nothing else is allowed here")),
+        ("https://example.com:9000", Err("the URL has port 9000; use one that the operator allows")),
+        ("https://example.com:80", Err("the URL has port 80; use one that the operator allows")),
+    ] {
+        let judged = CallbackUrl::parse(text, &rules).map(drop).map_err(|refused| refused.to_string());
+        assert_eq!(judged, verdict.map_err(str::to_owned), "{text}");
     }
 }
 

@@ -7,17 +7,15 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
-const PREFIX: &str = "whsec_";
+use super::InvalidSecret;
+
+pub(super) const PREFIX: &str = "whsec_";
 
 /// A subscription's secret: random bytes that both sides know.
 #[derive(Clone)]
 pub struct SigningSecret(SecretSlice<u8>);
-
-/// The text is no signing secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing secret is `whsec_` followed by 24 to 64 bytes in base64")]
-pub struct InvalidSecret;
 
 impl SigningSecret {
     /// A new secret of these random bytes.
@@ -35,12 +33,12 @@ impl SigningSecret {
     /// Reads the form that [`reveal`](Self::reveal) writes; the prefix may be left out.
     ///
     /// # Errors
-    /// [`InvalidSecret`] when the rest is not base64 of 24 to 64 bytes.
+    /// [`InvalidSecret::Hmac`] when the rest is not base64 of 24 to 64 bytes.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let encoded = text.strip_prefix(PREFIX).unwrap_or(text);
-        let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| InvalidSecret)?;
+        let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| InvalidSecret::Hmac)?;
         if !(24..=64).contains(&bytes.len()) {
-            return Err(InvalidSecret);
+            return Err(InvalidSecret::Hmac);
         }
         Ok(Self(bytes.into()))
     }
@@ -55,6 +53,13 @@ impl SigningSecret {
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         self.0.expose_secret()
+    }
+}
+
+impl PartialEq for SigningSecret {
+    /// Takes the same time wherever the two differ.
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_bytes().ct_eq(other.expose_bytes()).into()
     }
 }
 
@@ -99,7 +104,6 @@ impl SigningKey {
     /// Compared in constant time.
     #[must_use]
     pub fn verify(&self, id: &str, timestamp: i64, body: &[u8], header: &str) -> bool {
-        use subtle::ConstantTimeEq as _;
         let expected = self.sign(id, timestamp, body);
         header.split(' ').any(|given| given.as_bytes().ct_eq(expected.as_bytes()).into())
     }
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(SigningSecret::parse(&secret.reveal()).unwrap().expose_bytes(), secret.expose_bytes());
         assert_eq!(format!("{secret:?}"), "SigningSecret(…)");
         for text in ["whsec_", "whsec_%%%", "whsec_c2hvcnQ="] {
-            assert_eq!(SigningSecret::parse(text).unwrap_err(), InvalidSecret, "{text}");
+            assert_eq!(SigningSecret::parse(text).unwrap_err(), InvalidSecret::Hmac, "{text}");
         }
     }
 }

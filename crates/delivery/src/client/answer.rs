@@ -43,8 +43,8 @@ where
     Ok(Answer { status, excerpt: excerpt(&beginning), retry_after: retry_after(&head.headers, clock) })
 }
 
-/// The text that is kept: at most [`EXCERPT_MAX`] bytes, and safe to show. Replaced is what is not UTF-8, and control
-/// characters other than those of lines and tabs.
+/// The text that is kept: at most [`EXCERPT_MAX`] bytes, and safe to show. Replaced is what is not UTF-8, and what
+/// [`visible`] replaces.
 fn excerpt(beginning: &[u8]) -> String {
     let mut text = String::with_capacity(beginning.len());
     for chunk in beginning.utf8_chunks() {
@@ -57,9 +57,12 @@ fn excerpt(beginning: &[u8]) -> String {
     text
 }
 
-fn visible(character: char) -> char {
+/// A receiver's character, or its replacement if it is one that could deceive who reads it: a control character other than those
+/// of lines and tabs, one that turns the direction of the text around it, or one that only some take for the end of a line.
+pub(super) fn visible(character: char) -> char {
     match character {
         '\n' | '\t' => character,
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
         _ if character.is_control() => char::REPLACEMENT_CHARACTER,
         _ => character,
     }
@@ -73,6 +76,7 @@ mod tests {
     fn an_excerpt_is_text_that_is_safe_to_show() {
         assert_eq!(excerpt(b""), "");
         assert_eq!(excerpt("größer\n\tals\0\x1b[31m\u{9b}".as_bytes()), "größer\n\tals\u{fffd}\u{fffd}[31m\u{fffd}");
+        assert_eq!(excerpt("a\u{202e}b\u{2066}c\u{2028}d\r".as_bytes()), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}");
         assert_eq!(excerpt(b"a\xffb\xc3"), "a\u{fffd}b\u{fffd}");
     }
 

@@ -6,7 +6,7 @@ use hookcast_core::delivery::Failure;
 use http::uri::Scheme;
 use hyper_util::client::legacy;
 
-use super::connector::DialError;
+use super::{answer::visible, dial::DialError};
 
 /// The most characters of [`ExchangeFailed::detail`].
 const DETAIL_MAX: usize = 200;
@@ -79,7 +79,8 @@ fn describe(error: &(dyn Error + 'static)) -> String {
         if !detail.is_empty() {
             detail.push_str(": ");
         }
-        detail.push_str(&cause);
+        // Some causes quote the receiver, such as the names in its certificate.
+        detail.extend(cause.chars().map(visible));
     }
     if let Some((end, _)) = detail.char_indices().nth(DETAIL_MAX) {
         detail.truncate(end);

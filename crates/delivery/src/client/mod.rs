@@ -1,9 +1,11 @@
-//! The only place that dials out: it sends requests, guards where they go, and reads bounded answers.
+//! The only place that calls callbacks: it sends requests, guards where they go, and reads bounded answers.
 
 mod answer;
 mod auth;
 mod connector;
+mod dial;
 mod failure;
+mod proxy;
 mod retry_after;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,7 @@ use bytes::Bytes;
 use hookcast_core::{
     clock::Clock,
     delivery::{Answer, AttemptResult, Failure},
-    guard::AllowedNetworks,
+    guard::Rules,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -26,9 +28,10 @@ use hyper_util::{
 
 pub use auth::{Authenticator, Credentials, TlsIdentity, Unfit};
 use auth::{Identities, Tokens};
-use connector::Connector;
-pub use connector::check_resolves;
+use connector::{Connector, Road};
+pub use dial::check_resolves;
 pub use failure::ExchangeFailed;
+pub use proxy::Proxy;
 pub(crate) use tls::authorities;
 pub use tls::{ClientError, check_client_tls};
 
@@ -48,21 +51,21 @@ pub struct ClientSettings {
     pub timeout: Duration,
     /// The time for connecting, over all addresses of a host. Resolving and TLS are not part of it.
     pub connect_timeout: Duration,
-    /// The networks that may be reached although they are not public.
-    pub allowed: AllowedNetworks,
+    /// Where requests may go.
+    pub rules: Rules,
+    /// The proxy that all requests go through. What the environment says about proxies counts for nothing.
+    pub proxy: Option<Proxy>,
     /// A PEM file with certificates of authorities that are trusted besides the public ones.
     pub extra_authorities: Option<PathBuf>,
 }
 
 impl ClientSettings {
-    /// For requests that their user aims, such as those of a command line: every address may be reached.
+    /// For requests that their user aims, such as those of a command line: everything may be reached, without a proxy.
     ///
     /// Never for addresses that somebody else can choose.
     #[must_use]
     pub fn unguarded(timeout: Duration) -> Self {
-        let everything = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|network| network.parse().ok()).collect();
-        let allowed = AllowedNetworks::new(everything);
-        Self { timeout, connect_timeout: timeout, allowed, extra_authorities: None }
+        Self { timeout, connect_timeout: timeout, rules: Rules::unguarded(), proxy: None, extra_authorities: None }
     }
 }
 
@@ -92,7 +95,7 @@ impl HttpClients {
 
 /// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
 ///
-/// It follows no redirect and uses no proxy, whatever the environment says.
+/// It follows no redirect.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// For requests that show no certificate.
@@ -113,10 +116,11 @@ impl Client {
     pub fn new(settings: ClientSettings, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
         let roots = tls::trusted(settings.extra_authorities.as_deref())?;
         let tls = tls::anonymous(Arc::clone(&roots))?;
-        let connector = Connector::new(tls, settings.allowed, settings.connect_timeout, settings.timeout);
+        let ClientSettings { rules, proxy, connect_timeout, timeout, .. } = settings;
+        let connector = Connector::new(tls, Road { rules, proxy, connect_timeout }, timeout);
         let identities = Arc::new(Identities::new(roots, connector.clone()));
         let tokens = Arc::new(Tokens::new());
-        Ok(Self { plain: HttpClients::new(connector), identities, tokens, timeout: settings.timeout, clock })
+        Ok(Self { plain: HttpClients::new(connector), identities, tokens, timeout, clock })
     }
 
     /// Makes one attempt: posts `body` to an absolute `http` or `https` URL.
@@ -140,9 +144,9 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> AttemptResult {
-        let own = match credentials.identity.as_ref().map(|identity| self.identities.client(identity)).transpose() {
+        let own = match self.own(credentials) {
             Ok(own) => own,
-            Err(refused) => return told(Err(ExchangeFailed::auth(&refused.to_string()))),
+            Err(failed) => return told(Err(failed)),
         };
         let clients = own.as_ref().unwrap_or(&self.plain);
         told(match &credentials.authenticator {
@@ -152,6 +156,34 @@ impl Client {
                 self.in_time(self.timeout, attempt).await
             }
         })
+    }
+
+    /// The same as [`exchange`](Self::exchange) with credentials.
+    ///
+    /// # Errors
+    ///
+    /// The credentials were not to be had, or as there.
+    pub async fn exchange_as(
+        &self,
+        credentials: &Credentials,
+        mut request: Request<Full<Bytes>>,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, ExchangeFailed> {
+        let own = self.own(credentials)?;
+        if let Some(authenticator) = &credentials.authenticator {
+            self.authenticate(request.headers_mut(), authenticator).await?;
+        }
+        let clients = own.as_ref().unwrap_or(&self.plain);
+        self.exchange_over(&clients.unpooled, request, max_body, self.timeout).await
+    }
+
+    /// The connections of those who show a certificate.
+    fn own(&self, credentials: &Credentials) -> Result<Option<HttpClients>, ExchangeFailed> {
+        let identity = credentials.identity.as_ref();
+        identity
+            .map(|identity| self.identities.client(identity))
+            .transpose()
+            .map_err(|refused| ExchangeFailed::auth(&refused.to_string()))
     }
 
     /// Sends a request as it is, and reads the whole answer.

@@ -75,7 +75,9 @@ pub(super) fn identified(roots: &Arc<RootCertStore>, tls: &ClientTls) -> Result<
         }
     })?;
     // One subscription has one callback, so that there is little to remember.
-    Ok(ClientConfig { resumption: Resumption::in_memory_sessions(1), ..http(config) })
+    let mut config = http(config);
+    config.resumption = Resumption::in_memory_sessions(1);
+    Ok(config)
 }
 
 /// Says whether requests can be made with a certificate and its key: that both can be understood and belong together. For
@@ -95,8 +97,9 @@ fn builder(roots: Arc<RootCertStore>) -> Result<ConfigBuilder, rustls::Error> {
     Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots))
 }
 
-fn http(config: ClientConfig) -> ClientConfig {
-    ClientConfig { alpn_protocols: vec![b"http/1.1".to_vec()], ..config }
+fn http(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
 }
 
 fn with_own(mut roots: RootCertStore, ca: &str) -> Result<RootCertStore, Refused> {

@@ -1,6 +1,6 @@
 //! What became of a mail that did not arrive for certain.
 
-use std::error::Error as _;
+use std::error::Error;
 
 use lettre::transport::smtp;
 
@@ -50,7 +50,9 @@ impl MailError {
 }
 
 fn describe(error: &smtp::Error) -> String {
-    let text = printable(&error.source().map_or_else(|| error.to_string(), ToString::to_string));
+    // The last cause is the one that says most; those around it only name what they are.
+    let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    let text = printable(&causes.last().map_or_else(String::new, ToString::to_string));
     match error.status() {
         Some(code) => format!("the server answered {code}: {text}"),
         None if error.is_response() => format!("the server did not answer as mail servers do ({text})"),

@@ -125,14 +125,14 @@ fn notice_text(notice: &Notice, service: &str) -> String {
 }
 
 fn facts(notice: &Notice) -> String {
-    let failures = match (notice.health.failure_count, notice.health.failing_since) {
+    let failures = match (notice.failure_count, notice.failing_since) {
         (0, _) | (_, None) => "none in a row".to_owned(),
         (1, Some(since)) => format!("one, at {since}"),
         (count, Some(since)) => format!("{count} in a row, since {since}"),
     };
     let lines = [
         ("Callback", notice.url.as_str()),
-        ("Events", &notice.event),
+        ("Events", &notice.events),
         ("Account", &notice.user_id),
         ("Subscription", &notice.subscription.to_string()),
         ("Time", &notice.time.to_string()),
@@ -149,15 +149,11 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hookcast_core::{
-        id::{AccountId, NoticeId, SubscriptionId},
-        subscription::Health,
-    };
+    use hookcast_core::id::{AccountId, NoticeId, SubscriptionId};
 
     use super::*;
 
     fn notice(kind: NoticeKind) -> Notice {
-        let health = Health { failure_count: 7, failing_since: Some(Timestamp::from_millis(1_769_860_800_000)) };
         Notice {
             id: NoticeId::from_bytes([4; 16]),
             subscription: SubscriptionId::from_bytes([1; 16]),
@@ -166,8 +162,9 @@ mod tests {
             kind,
             time: Timestamp::from_millis(1_769_860_860_000),
             reason: "it answered 500".to_owned(),
-            health,
-            event: "relation_added".to_owned(),
+            failure_count: 7,
+            failing_since: Some(Timestamp::from_millis(1_769_860_800_000)),
+            events: "relation_added".to_owned(),
             url: "https://example.org/hook?token=***".to_owned(),
         }
     }
@@ -219,7 +216,7 @@ mod tests {
         let mut notice = notice(NoticeKind::Failing);
         notice.reason = evil.to_owned();
         notice.user_id = evil.to_owned();
-        notice.event = evil.to_owned();
+        notice.events = evil.to_owned();
         notice.url = evil.to_owned();
         let from = Mailbox::new(Some(evil.to_owned()), "hooks@example.org".parse().unwrap());
         let mail = notice_mail(&notice, "ada@example.org", &from).unwrap();

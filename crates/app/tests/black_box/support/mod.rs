@@ -5,6 +5,7 @@ pub mod database;
 pub mod http;
 pub mod receiver;
 pub mod server;
+pub mod smtp;
 pub mod world;
 
 use std::{

@@ -71,6 +71,22 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Client {
+    /// Puts the credentials on a request.
+    pub(super) async fn authenticate(
+        &self,
+        headers: &mut HeaderMap,
+        authenticator: &Authenticator,
+    ) -> Result<(), ExchangeFailed> {
+        match &authenticator.0 {
+            Kind::Header(name, value) => headers.insert(name, value.clone()),
+            Kind::Token(grant) => {
+                let token = self.tokens.source(grant).token(grant, self).await?;
+                headers.insert(header::AUTHORIZATION, token.authorization.clone())
+            }
+        };
+        Ok(())
+    }
+
     /// Makes one attempt with credentials on it. A token that is answered with 401 is replaced by a new one, and the request made
     /// once more.
     pub(super) async fn authenticated(

@@ -77,7 +77,7 @@ async fn a_name_that_nobody_has_does_not_resolve() {
 
 #[tokio::test]
 async fn addresses_that_are_not_public_are_refused_however_they_are_written() {
-    let guarded = ClientSettings { allowed: AllowedNetworks::default(), ..settings(Duration::from_secs(60)) };
+    let guarded = ClientSettings { rules: Rules::default(), ..settings(Duration::from_secs(60)) };
     let client = client_with(guarded);
     let port = Receiver::answering(OK).address.port();
     let hosts = ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"];

@@ -1,6 +1,9 @@
 //! The client against real sockets.
 
 mod failures;
+mod hostile;
+mod proxies;
+mod proxy;
 mod receiver;
 mod trust;
 
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use hookcast_core::{
     clock::{Clock, SystemClock, Timestamp},
     delivery::{Answer, AttemptResult, Failure},
-    guard::AllowedNetworks,
+    guard::{AllowedNetworks, Rules},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
@@ -18,12 +21,14 @@ use http_body_util::Full;
 use super::{Client, ClientSettings};
 use receiver::{OK, Receiver};
 
-fn loopback() -> AllowedNetworks {
-    AllowedNetworks::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()])
+/// Rules that let loopback addresses pass.
+fn loopback() -> Rules {
+    let networks = AllowedNetworks::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    Rules { networks, ..Rules::default() }
 }
 
 fn settings(timeout: Duration) -> ClientSettings {
-    ClientSettings { timeout, connect_timeout: timeout, allowed: loopback(), extra_authorities: None }
+    ClientSettings { timeout, connect_timeout: timeout, rules: loopback(), proxy: None, extra_authorities: None }
 }
 
 /// A client that gives up so late that a test which runs into it has failed.

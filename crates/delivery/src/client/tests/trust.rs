@@ -10,7 +10,7 @@ use super::*;
 use crate::client::ClientError;
 
 /// An authority's certificate as PEM, and a receiver for `localhost` that it vouches for.
-fn vouched_for() -> (String, Receiver) {
+pub(super) fn vouched_for() -> (String, Receiver) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -40,12 +40,12 @@ fn vouched_for() -> (String, Receiver) {
     (authority, receiver)
 }
 
-fn https(receiver: &Receiver, host: &str) -> Uri {
+pub(super) fn https(receiver: &Receiver, host: &str) -> Uri {
     format!("https://{host}:{}/?token=secret", receiver.address.port()).parse().unwrap()
 }
 
 /// A file in a directory that lasts as long as the first value.
-fn file(content: &str) -> (TempDir, PathBuf) {
+pub(super) fn file(content: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("authorities.pem");
     fs::write(&path, content).unwrap();
