@@ -9,7 +9,7 @@ use hookcast_core::{
 use super::{
     RedisStore,
     reply::{Reply, malformed},
-    rows::timestamp,
+    rows::{millis, timestamp},
     scripts::{self, Call},
 };
 use crate::{
@@ -48,9 +48,7 @@ impl RedisStore {
             .arg(limits.max_size);
         match batch.deduplicate {
             Deduplicate::Off => call.arg("").arg(""),
-            Deduplicate::Within(window) => {
-                call.arg(now.minus(window).as_millis()).arg(Timestamp::default().plus(window).as_millis())
-            }
+            Deduplicate::Within(window) => call.arg(now.minus(window).as_millis()).arg(millis(window)),
             Deduplicate::Forever => call.arg(i64::MIN).arg(""),
         };
         match &batch.idempotency {
@@ -84,11 +82,24 @@ fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), 
         .arg(event.time.as_millis())
         .arg(&event.md5.to_bytes()[..])
         .arg(event.payload.get())
+        .arg(event.key.as_deref().unwrap_or_default())
         .arg(i32::from(new.deduplicate))
         .arg(recipients)
         .arg(reserved)
+        .arg(groups(new))
         .arg(receipt);
     Ok(())
+}
+
+/// The groups of an event's deliveries, for each that has one its number and its group.
+fn groups(new: &NewEvent) -> String {
+    let mut groups = String::new();
+    for (number, recipient) in (1..).zip(new.recipients.iter()) {
+        if let Some(group) = new.group(recipient) {
+            groups += &format!("{number}:{group} ");
+        }
+    }
+    groups
 }
 
 fn accepted(batch: &Batch, mut reply: Reply) -> Result<Accepted, AcceptError> {

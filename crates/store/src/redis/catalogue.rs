@@ -7,14 +7,14 @@ use hookcast_core::{
     account::Account,
     clock::Timestamp,
     id::{AccountId, SubscriptionId},
-    signing::SigningSecret,
     subscription::Subscription,
     token::TokenHash,
 };
 
 use super::{RedisStore, rows, scripts};
 use crate::{
-    catalogue::{Catalogue, CatalogueVersion, Changes, Subscribed, SubscriptionStatus},
+    catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
+    code::options_text,
     error::StoreError,
     page::{Cursor, Page, PageRequest},
 };
@@ -65,9 +65,10 @@ impl Catalogue for RedisStore {
         let mut call = self.call(&scripts::SUBSCRIBE);
         call.arg(&subscription.id.to_bytes()[..])
             .arg(&subscription.account.to_bytes()[..])
-            .arg(subscription.event.as_str())
+            .arg(subscription.events.to_string())
             .arg(&subscription.url)
-            .arg(subscription.secret.expose_bytes())
+            .arg(options_text(&subscription.options)?)
+            .arg(subscription.secrets.as_bytes())
             .arg(i32::from(subscription.is_active))
             .arg(subscription.created_at.as_millis());
         let mut reply = self.run(&call).await?;
@@ -111,15 +112,22 @@ impl Catalogue for RedisStore {
         Ok(status)
     }
 
-    async fn rotate_secret(
-        &self,
-        account: AccountId,
-        id: SubscriptionId,
-        secret: SigningSecret,
-    ) -> Result<SubscriptionStatus, StoreError> {
-        let mut call = self.call(&scripts::ROTATE_SECRET);
-        call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(secret.expose_bytes());
-        rows::status(self.run(&call).await?.list()?)
+    async fn replace(&self, subscription: Subscription) -> Result<Replaced, StoreError> {
+        let mut call = self.call(&scripts::REPLACE);
+        call.arg(&subscription.account.to_bytes()[..])
+            .arg(&subscription.id.to_bytes()[..])
+            .arg(subscription.version)
+            .arg(subscription.events.to_string())
+            .arg(&subscription.url)
+            .arg(options_text(&subscription.options)?)
+            .arg(subscription.secrets.as_bytes());
+        let mut reply = self.link.ask(&call).await?;
+        match reply.status() {
+            "outdated" => return Ok(Replaced::Outdated),
+            "taken" => return Ok(Replaced::Taken),
+            _ => reply.expect_ok()?,
+        }
+        Ok(Replaced::Done(Box::new(rows::status(reply.list()?)?)))
     }
 
     async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {

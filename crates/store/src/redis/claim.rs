@@ -10,11 +10,11 @@ use hookcast_core::{
 use super::{
     RedisStore,
     reply::{Reply, malformed},
-    rows::Head,
+    rows::{Head, millis},
     scripts::{self, Call},
 };
 use crate::{
-    engine::{Claim, Claimed, Incarnation, Pass},
+    engine::{Claim, Claimed, PROBE_WAIT, Pass},
     error::StoreError,
 };
 
@@ -35,7 +35,7 @@ impl RedisStore {
         due_by: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut call = self.begin_claim(claim.holder, now, claim.max_bytes);
+        let mut call = self.begin_claim(claim, now, claim.max_bytes);
         call.arg(due_by.as_millis()).arg("0").arg("0").arg("").arg("").arg("0");
         Ok(self.claim_part(call, &claim.wanted).await?.claimed)
     }
@@ -56,7 +56,7 @@ impl RedisStore {
                 if !claimed.is_empty() && bytes >= claim.max_bytes {
                     return Ok(claimed);
                 }
-                let mut call = self.begin_claim(claim.holder, now, claim.max_bytes - bytes);
+                let mut call = self.begin_claim(claim, now, claim.max_bytes - bytes);
                 add_pass(&mut call, pass, after);
                 let part = match self.claim_part(call, std::slice::from_ref(wanted)).await {
                     // What is held already must not be forgotten.
@@ -74,9 +74,14 @@ impl RedisStore {
         Ok(claimed)
     }
 
-    fn begin_claim(&self, holder: Incarnation, now: Timestamp, max_bytes: usize) -> Call {
+    fn begin_claim(&self, claim: &Claim, now: Timestamp, max_bytes: usize) -> Call {
         let mut call = self.call(&scripts::CLAIM);
-        call.arg(holder.0).arg(now.as_millis()).arg(max_bytes);
+        call.arg(claim.holder.0).arg(now.as_millis()).arg(max_bytes);
+        if claim.which.asks_the_breaker() {
+            call.arg(millis(PROBE_WAIT))
+        } else {
+            call.arg("")
+        };
         call
     }
 
@@ -106,13 +111,15 @@ fn add_pass(call: &mut Call, pass: &Pass, after: i64) {
 
 fn read_claimed(mut row: Reply, wanted: &[(SubscriptionId, usize)]) -> Result<Claimed, StoreError> {
     let (position, wanted_index, attempts) = (row.natural()?, row.natural()?, row.natural()?);
+    let group = row.optional_int()?;
     let id = EventId::from_bytes(row.array()?);
-    let event = Head::read(&row.bytes()?)?.with_payload(id, row.text()?)?;
+    let event = Head::read(&row.bytes()?)?.with_rest(id, &mut row)?;
     let wanted = usize::try_from(wanted_index).ok().and_then(|index| wanted.get(index)).ok_or_else(malformed)?;
     Ok(Claimed {
         id: DeliveryId::from_position(event.time, position),
         subscription: wanted.0,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        group,
         event: Arc::new(event),
     })
 }

@@ -6,26 +6,49 @@ use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
     delivery::Next,
-    id::{DeliveryId, SubscriptionId},
-    policy::DeactivationPolicy,
+    id::{DeliveryId, NoticeId, SubscriptionId},
+    policy::HealthPolicy,
 };
 
-use super::{RedisStore, rows::attempt_json, scripts};
+use super::{
+    RedisStore,
+    reply::Reply,
+    rows::{attempt_json, millis},
+    scripts,
+};
 use crate::{
     catalogue::CatalogueVersion,
-    engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Outcome, Role, Which},
+    engine::{
+        Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role, Which,
+    },
     error::{AcceptError, StoreError},
 };
 
+/// Reads ids of subscriptions.
+fn subscriptions(mut ids: Reply) -> Result<Vec<SubscriptionId>, StoreError> {
+    let mut subscriptions = Vec::new();
+    while !ids.is_empty() {
+        subscriptions.push(SubscriptionId::from_bytes(ids.array()?));
+    }
+    Ok(subscriptions)
+}
+
 #[async_trait]
 impl Engine for RedisStore {
-    async fn join(&self, role: Role, lease: Duration, now: Timestamp) -> Result<Incarnation, StoreError> {
+    async fn join(
+        &self,
+        role: Role,
+        node: Option<Node>,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Incarnation, StoreError> {
         let mut call = self.call(&scripts::JOIN);
         call.arg(now.as_millis())
             .arg(now.plus(lease).as_millis())
             .arg(i32::from(role != Role::Pass))
             .arg(i32::from(role == Role::OnlyServer))
-            .arg(self.settings.limits.max_waiting);
+            .arg(self.settings.limits.max_waiting)
+            .arg(node.map_or(String::new(), |node| node.0.to_string()));
         let mut reply = self.run(&call).await?;
         let (holder, dead, freed) = (reply.natural()?, reply.int()?, reply.int()?);
         if dead > 0 {
@@ -34,10 +57,11 @@ impl Engine for RedisStore {
         Ok(Incarnation(holder))
     }
 
-    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
+    async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<u32, StoreError> {
         let mut call = self.call(&scripts::RENEW);
-        call.arg(holder.0).arg(now.plus(lease).as_millis());
-        self.run(&call).await.map(drop)
+        call.arg(holder.0).arg(now.plus(lease).as_millis()).arg(now.as_millis());
+        let nodes = self.run(&call).await?.natural()?;
+        Ok(u32::try_from(nodes).unwrap_or(u32::MAX))
     }
 
     async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError> {
@@ -63,15 +87,11 @@ impl Engine for RedisStore {
         let mut call = self.call(&scripts::DUE);
         call.arg(query.now.as_millis()).arg(query.limit).arg(except);
         let mut reply = self.run(&call).await?;
-        let mut due = Due {
+        Ok(Due {
             catalogue: CatalogueVersion(reply.natural()?),
             next: reply.optional_int()?.map(Timestamp::from_millis),
-            subscriptions: Vec::new(),
-        };
-        while !reply.is_empty() {
-            due.subscriptions.push(SubscriptionId::from_bytes(reply.array()?));
-        }
-        Ok(due)
+            subscriptions: subscriptions(reply)?,
+        })
     }
 
     async fn wait_for_work(&self) {
@@ -89,35 +109,42 @@ impl Engine for RedisStore {
         &self,
         holder: Incarnation,
         outcomes: Arc<[Outcome]>,
-        policy: DeactivationPolicy,
+        policy: HealthPolicy,
         now: Timestamp,
     ) -> Result<Finished, StoreError> {
         let mut call = self.call(&scripts::FINISH);
         call.arg(holder.0)
             .arg(now.as_millis())
             .arg(self.settings.limits.max_waiting)
-            .arg(policy.max_failures)
-            .arg(Timestamp::default().plus(policy.after).as_millis());
+            .arg(policy.deactivation.max_failures)
+            .arg(millis(policy.deactivation.after))
+            .arg(policy.breaker.failures)
+            .arg(millis(policy.breaker.first_pause))
+            .arg(millis(policy.breaker.longest_pause))
+            .arg(&NoticeId::new(now, [0; 10]).to_bytes()[..]);
         for outcome in outcomes.iter() {
             let becomes = match outcome.verdict.next {
                 Next::Delivered => "delivered".into(),
                 Next::Failed => "failed".into(),
                 Next::RetryAt(time) => time.as_millis().to_string(),
             };
+            let began = outcome.attempt.time;
+            let ended = began.plus(Duration::from_millis(outcome.attempt.latency_ms.into()));
             call.arg(outcome.delivery.position())
                 .arg(outcome.attempt.number)
-                .arg(outcome.attempt.time.as_millis())
+                .arg(began.as_millis())
+                .arg(ended.as_millis())
                 .arg(attempt_json(&outcome.attempt)?)
                 .arg(becomes)
                 .arg(i32::from(outcome.verdict.gone));
         }
         let mut reply = self.run(&call).await?;
-        let ignored = usize::try_from(reply.natural()?).unwrap_or(usize::MAX);
-        let mut finished = Finished { ignored, deactivated: Vec::new() };
-        while !reply.is_empty() {
-            finished.deactivated.push(SubscriptionId::from_bytes(reply.array()?));
-        }
-        Ok(finished)
+        Ok(Finished {
+            ignored: usize::try_from(reply.natural()?).unwrap_or(usize::MAX),
+            deactivated: subscriptions(reply.list()?)?,
+            opened: subscriptions(reply.list()?)?,
+            closed: subscriptions(reply.list()?)?,
+        })
     }
 
     async fn release(

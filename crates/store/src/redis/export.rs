@@ -1,6 +1,6 @@
 //! What the store gives away, a part of a section at a time.
 
-use hookcast_core::{canonical::ContentMd5, clock::Timestamp, delivery::DeliveryState, id::EventId, token::TokenHash};
+use hookcast_core::{canonical::ContentMd5, delivery::DeliveryState, id::EventId, token::TokenHash};
 
 use super::{
     RedisStore, accept,
@@ -13,8 +13,8 @@ use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, Portion, Section,
-        SubscriptionItem,
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, PlaceInOrder, Portion,
+        Section, SubscriptionItem,
     },
 };
 
@@ -100,8 +100,9 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
         }
         Section::Subscriptions => {
             let place = row.text()?;
-            let SubscriptionStatus { subscription, expired, .. } = rows::status(row.list()?)?;
-            let deleted_at = row.optional_int()?.map(Timestamp::from_millis);
+            let SubscriptionStatus { mut subscription, expired, .. } = rows::status(row.list()?)?;
+            subscription.version = 0;
+            let deleted_at = rows::optional_timestamp(row)?;
             (Item::Subscription(SubscriptionItem { subscription, deleted_at, expired }), place)
         }
         Section::Events => event(row)?,
@@ -116,7 +117,7 @@ fn event(row: &mut Reply) -> Result<(Item, String), StoreError> {
     let id = EventId::from_bytes(row.array()?);
     let head = Head::read(&row.bytes()?)?;
     let deliveries = head.deliveries;
-    let event = head.with_payload(id, row.text()?)?;
+    let event = head.with_rest(id, row)?;
     let place = format!("{}:{id}", event.time.as_millis());
     Ok((Item::Event(EventItem { event, first_delivery: row.natural()?, deliveries }), place))
 }
@@ -124,8 +125,10 @@ fn event(row: &mut Reply) -> Result<(Item, String), StoreError> {
 fn delivery(row: &mut Reply) -> Result<(Item, String), StoreError> {
     let is_deleted = row.flag()?;
     let (position, record) = rows::record(row.list()?)?;
+    let (place, has_earlier) = place_in_order(row.list()?)?;
     let (state, due_at) = match (record.state, is_deleted) {
         (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+        (DeliveryState::Sending, false) if has_earlier => (DeliveryState::Waiting, None),
         (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(record.id.time())),
         (state, _) => (state, record.due_at),
     };
@@ -135,16 +138,26 @@ fn delivery(row: &mut Reply) -> Result<(Item, String), StoreError> {
         subscription: record.subscription,
         state,
         due_at,
+        place: place.filter(|_| state == DeliveryState::Waiting),
         attempts: record.attempts,
     };
     Ok((Item::Delivery(item), position.to_string()))
+}
+
+/// Reads a delivery's place in its group's order, and whether others are before it.
+fn place_in_order(mut row: Reply) -> Result<(Option<PlaceInOrder>, bool), StoreError> {
+    if row.is_empty() {
+        return Ok((None, false));
+    }
+    let place = PlaceInOrder { group: row.int()?, sequence: row.natural()? };
+    Ok((Some(place), row.flag()?))
 }
 
 fn fingerprint(row: &mut Reply) -> Result<(Item, String), StoreError> {
     let md5 = ContentMd5::from_bytes(row.array()?);
     let event = EventId::from_bytes(row.array()?);
     let first_at = rows::timestamp(row)?;
-    let expires_at = row.optional_int()?.map(Timestamp::from_millis);
+    let expires_at = rows::optional_timestamp(row)?;
     let score = expires_at.map_or("+inf".into(), |end| end.as_millis().to_string());
     Ok((Item::Fingerprint(FingerprintItem { md5, event, first_at, expires_at }), format!("{score}:{md5}")))
 }

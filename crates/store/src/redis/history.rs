@@ -27,7 +27,7 @@ impl History for RedisStore {
         let mut reply = self.run(&call).await?;
         let head = Head::read(&reply.bytes()?)?;
         let total = head.deliveries;
-        let event = head.with_payload(id, reply.text()?)?;
+        let event = head.with_rest(id, &mut reply)?;
         let mut records = Vec::new();
         while !reply.is_empty() {
             records.push(rows::record(reply.list()?)?);

@@ -9,6 +9,7 @@ use super::{
     transfer::name,
 };
 use crate::{
+    code::options_text,
     error::StoreError,
     transfer::{
         DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, Progress, Section, SubscriptionItem,
@@ -53,7 +54,7 @@ fn or_empty(time: Option<Timestamp>) -> String {
 fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
     match item {
         Item::Account(account, token) => add_account(call, account, *token),
-        Item::Subscription(item) => add_subscription(call, item),
+        Item::Subscription(item) => return add_subscription(call, item),
         Item::Event(item) => add_event(call, item),
         Item::Delivery(item) => return add_delivery(call, item),
         Item::Fingerprint(item) => add_fingerprint(call, item),
@@ -71,19 +72,24 @@ fn add_account(call: &mut Call, account: &Account, token: TokenHash) {
         .arg(account.user_email.as_deref().unwrap_or_default());
 }
 
-fn add_subscription(call: &mut Call, item: &SubscriptionItem) {
-    let subscription = &item.subscription;
+fn add_subscription(call: &mut Call, item: &SubscriptionItem) -> Result<(), StoreError> {
+    let (subscription, health) = (&item.subscription, &item.subscription.health);
     call.arg(&subscription.id.to_bytes()[..])
         .arg(&subscription.account.to_bytes()[..])
-        .arg(subscription.event.as_str())
+        .arg(subscription.events.to_string())
         .arg(&subscription.url)
-        .arg(subscription.secret.expose_bytes())
+        .arg(subscription.secrets.as_bytes())
         .arg(i32::from(subscription.is_active))
-        .arg(subscription.health.failure_count)
-        .arg(or_empty(subscription.health.failing_since))
+        .arg(health.failure_count)
+        .arg(or_empty(health.failing_since))
         .arg(subscription.created_at.as_millis())
         .arg(or_empty(item.deleted_at))
-        .arg(item.expired);
+        .arg(item.expired)
+        .arg(options_text(&subscription.options)?)
+        .arg(or_empty(health.failed_at))
+        .arg(or_empty(health.probe_at))
+        .arg(or_empty(health.recovered_at));
+    Ok(())
 }
 
 fn add_event(call: &mut Call, item: &EventItem) {
@@ -94,7 +100,8 @@ fn add_event(call: &mut Call, item: &EventItem) {
         .arg(&event.md5.to_bytes()[..])
         .arg(event.payload.get())
         .arg(item.first_delivery)
-        .arg(item.deliveries);
+        .arg(item.deliveries)
+        .arg(event.key.as_deref().unwrap_or_default());
 }
 
 fn add_delivery(call: &mut Call, item: &DeliveryItem) -> Result<(), StoreError> {
@@ -110,7 +117,9 @@ fn add_delivery(call: &mut Call, item: &DeliveryItem) -> Result<(), StoreError> 
         .arg(&item.subscription.to_bytes()[..])
         .arg(state_code(item.state))
         .arg(or_empty(item.due_at))
-        .arg(attempts);
+        .arg(attempts)
+        .arg(item.place.map_or(String::new(), |place| place.group.to_string()))
+        .arg(item.place.map_or(0, |place| place.sequence));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! versions of it can use one store side by side; `scripts/prelude.lua` says how things are kept.
 //!
 //! - [`location`]: the URL. [`link`]: the connection. [`scripts`]: the scripts. [`reply`] and [`rows`]: what they answer.
-//! - [`engine`], [`catalogue`], [`history`], [`transfer`]: the traits; [`accept`] and [`claim`] do the larger parts of the
+//! - [`engine`], [`catalogue`], [`history`], [`notices`], [`transfer`]: the traits; [`accept`] and [`claim`] do the larger parts of the
 //!   engine's work, [`export`] and [`import`] those of a transfer.
 //! - [`durability`]: what the server's settings promise. [`room`]: whether its memory is nearly full.
 
@@ -19,6 +19,7 @@ mod history;
 mod import;
 mod link;
 mod location;
+mod notices;
 mod reply;
 mod room;
 mod rows;

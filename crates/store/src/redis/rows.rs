@@ -1,5 +1,7 @@
 //! Values as the scripts take and give them.
 
+use std::time::Duration;
+
 use hookcast_core::{
     account::Account,
     canonical::ContentMd5,
@@ -7,7 +9,8 @@ use hookcast_core::{
     delivery::{Answer, Attempt, AttemptResult, Failure},
     event::{Event, EventType},
     id::{AccountId, DeliveryId, EventId, SubscriptionId},
-    signing::SigningSecret,
+    options::Options,
+    sealing::Sealed,
     subscription::{Health, Subscription},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +18,12 @@ use serde_json::value::RawValue;
 
 use super::reply::{Reply, malformed};
 pub(super) use crate::code::state_code;
-use crate::{catalogue::SubscriptionStatus, code::state_of, error::StoreError, history::DeliveryRecord};
+use crate::{
+    catalogue::SubscriptionStatus,
+    code::{options, patterns, state_of},
+    error::StoreError,
+    history::DeliveryRecord,
+};
 
 fn event_type(text: &str) -> Result<EventType, StoreError> {
     text.parse().map_err(|_| malformed())
@@ -23,6 +31,15 @@ fn event_type(text: &str) -> Result<EventType, StoreError> {
 
 pub(super) fn timestamp(reply: &mut Reply) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_millis(reply.int()?))
+}
+
+pub(super) fn optional_timestamp(reply: &mut Reply) -> Result<Option<Timestamp>, StoreError> {
+    Ok(reply.optional_int()?.map(Timestamp::from_millis))
+}
+
+/// A length of time as the scripts reckon with it.
+pub(super) fn millis(duration: Duration) -> i64 {
+    Timestamp::default().plus(duration).as_millis()
 }
 
 /// What the prelude's `account_row` gives.
@@ -37,22 +54,34 @@ pub(super) fn account(mut row: Reply) -> Result<Account, StoreError> {
 
 /// What the prelude's `status` gives.
 pub(super) fn status(mut row: Reply) -> Result<SubscriptionStatus, StoreError> {
-    let subscription = Subscription {
+    let mut subscription = Subscription {
         id: SubscriptionId::from_bytes(row.array()?),
         account: AccountId::from_bytes(row.array()?),
-        user_id: row.text()?,
-        event: event_type(&row.text()?)?,
+        events: patterns(&row.text()?)?,
         url: row.text()?,
-        secret: SigningSecret::from_bytes(row.bytes()?),
+        options: row.optional_text()?.map_or(Ok(Options::default()), |text| options(&text))?,
+        secrets: Sealed::from_bytes(row.bytes()?),
         is_active: row.flag()?,
-        health: Health {
-            failure_count: row.optional_int()?.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-            failing_since: row.optional_int()?.map(Timestamp::from_millis),
-        },
         created_at: timestamp(&mut row)?,
+        health: Health {
+            failure_count: failures(&mut row)?,
+            failing_since: optional_timestamp(&mut row)?,
+            failed_at: optional_timestamp(&mut row)?,
+            probe_at: optional_timestamp(&mut row)?,
+            recovered_at: optional_timestamp(&mut row)?,
+        },
+        user_id: String::new(),
+        version: 0,
     };
-    let (waiting, expired) = (row.natural()?, row.optional_int()?.unwrap_or(0));
-    Ok(SubscriptionStatus { subscription, waiting, expired: u64::try_from(expired).unwrap_or(0) })
+    let expired = row.optional_int()?.unwrap_or(0);
+    subscription.user_id = row.text()?;
+    subscription.version = row.natural()?;
+    Ok(SubscriptionStatus { subscription, waiting: row.natural()?, expired: u64::try_from(expired).unwrap_or(0) })
+}
+
+/// A count of failures, which is kept only where there are some.
+pub(super) fn failures(row: &mut Reply) -> Result<u32, StoreError> {
+    Ok(row.optional_int()?.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 /// An event without its payload.
@@ -79,12 +108,15 @@ impl Head {
         })
     }
 
-    pub(super) fn with_payload(self, id: EventId, payload: String) -> Result<Event, StoreError> {
+    /// Reads the payload and the key that follow a head.
+    pub(super) fn with_rest(self, id: EventId, rest: &mut Reply) -> Result<Event, StoreError> {
+        let (payload, key) = (rest.text()?, rest.text()?);
         Ok(Event {
             id,
             event_type: self.event_type,
             time: self.time,
             md5: self.md5,
+            key: Some(key).filter(|key| !key.is_empty()),
             payload: RawValue::from_string(payload).map_err(|_| malformed())?,
         })
     }
@@ -102,7 +134,7 @@ pub(super) fn record(mut row: Reply) -> Result<(u64, DeliveryRecord), StoreError
         url: row.text()?,
         is_active: row.flag()?,
         state: state_of(i16::try_from(row.int()?).map_err(|_| malformed())?)?,
-        due_at: row.optional_int()?.map(Timestamp::from_millis),
+        due_at: optional_timestamp(&mut row)?,
         attempts: Vec::new(),
     };
     let mut number = 0;

@@ -15,7 +15,7 @@ pub(super) struct Schema {
     pub oldest_reader: u32,
 }
 
-pub(super) const SCHEMA: Schema = Schema { version: 1, oldest_reader: 1 };
+pub(super) const SCHEMA: Schema = Schema { version: 2, oldest_reader: 2 };
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
@@ -47,10 +47,14 @@ scripts! {
     RELEASE: "#!lua flags=allow-oom", "release";
     PURGE: "#!lua flags=allow-oom", "purge";
     ROTATE_TOKEN: "#!lua flags=allow-oom", "rotate_token";
-    ROTATE_SECRET: "#!lua flags=allow-oom", "rotate_secret";
+    REPLACE: "#!lua flags=allow-oom", "replace";
     SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
     HURRY: "#!lua flags=allow-oom", "hurry";
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
+    TAKE_NOTICES: "#!lua flags=allow-oom", "take_notices";
+    BEGIN_MAIL: "#!lua flags=allow-oom", "begin_mail";
+    POSTPONE_NOTICE: "#!lua flags=allow-oom", "postpone_notice";
+    NOTICE_GIVEN: "#!lua flags=allow-oom", "notice_given";
     FINISH_IMPORT: "#!lua flags=allow-oom", "finish_import";
 
     DUE: "#!lua flags=no-writes", "due";

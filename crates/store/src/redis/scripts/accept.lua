@@ -1,7 +1,8 @@
 -- ARGV: now, catalogue's version, holder, most that may wait in a lane, most bytes (0: no limit), begin of the window for equal
 -- content (empty: the rule is off), the window's length (empty: no end); then the idempotency key, the body's digest and the
--- key's expiry (all empty: none; the digest says so); then for each event: id, type, time, md5, payload, whether the rule
--- applies, the recipients' ids one after the other, '1' or '0' for each of them that is reserved, the receipt.
+-- key's expiry (all empty: none; the digest says so); then for each event: id, type, time, md5, payload, key (empty: none),
+-- whether the rule applies, the recipients' ids one after the other, '1' or '0' for each of them that is reserved,
+-- `NUMBER:GROUP ` for each of them whose delivery has a group, the receipt.
 --
 -- Answers for each event either its first position, or the id and time of the first event of this content.
 local now = tonumber(ARGV[1])
@@ -37,13 +38,17 @@ local function lane_of(id)
 end
 
 local function read_events()
-    for at = 11, #ARGV, 9 do
+    for at = 11, #ARGV, 11 do
         local event = {
             id = ARGV[at], name = ARGV[at + 1], time = ARGV[at + 2], md5 = ARGV[at + 3], payload = ARGV[at + 4],
-            deduplicate = ARGV[at + 5] == '1', reserved = ARGV[at + 7], receipt = ARGV[at + 8], lanes = {},
+            key = ARGV[at + 5], deduplicate = ARGV[at + 6] == '1', reserved = ARGV[at + 8], receipt = ARGV[at + 10],
+            lanes = {}, groups = {},
         }
-        for from = 1, #ARGV[at + 6], 16 do
-            local lane = lane_of(string.sub(ARGV[at + 6], from, from + 15))
+        for number, group in string.gmatch(ARGV[at + 9], '(%d+):(%-?%d+)') do
+            event.groups[tonumber(number)] = group
+        end
+        for from = 1, #ARGV[at + 7], 16 do
+            local lane = lane_of(string.sub(ARGV[at + 7], from, from + 15))
             if not lane then
                 return false
             end
@@ -85,6 +90,9 @@ local function store(event)
     local first = call('HINCRBY', META, 'position', #event.lanes) - #event.lanes + 1
     local head = event.md5 .. table.concat({ event.time, int(first), int(#event.lanes), event.name }, ' ')
     call('HSET', root .. 'event:' .. event.id, 'head', head, 'payload', event.payload)
+    if event.key ~= '' then
+        call('HSET', root .. 'event:' .. event.id, 'key', event.key)
+    end
     call('ZADD', root .. 'events', event.time, event.id)
     for index, lane in ipairs(event.lanes) do
         local delivery = {
@@ -94,6 +102,10 @@ local function store(event)
         if string.sub(event.reserved, index, index) == '1' then
             hold(delivery, holder)
         else
+            delivery.group, delivery.sequence = event.groups[index], delivery.position
+            if delivery.group then
+                join_group(delivery)
+            end
             write_delivery(delivery)
             wait(delivery, event.time)
         end

@@ -1,11 +1,12 @@
--- ARGV: holder, now, most bytes of payload, due time (empty: all that wait), whether it is a pass; of a pass: whether what has
--- failed is meant, type (empty: all), earliest time of the event (empty: all), the position to begin after; then for each
--- wanted subscription its id and how many at the most. A pass is of one subscription.
+-- ARGV: holder, now, most bytes of payload, how long (ms) a probe is waited for (empty: an open breaker lets everything through),
+-- due time (empty: all that wait), whether it is a pass; of a pass: whether what has failed is meant, type (empty: all), earliest
+-- time of the event (empty: all), the position to begin after; then for each wanted subscription its id and how many at the
+-- most. A pass is of one subscription.
 --
 -- Answers the position at which a pass was broken off (empty: it came to its end), and for each claimed delivery: position, the
--- number of the wanted subscription, attempts, event, head, payload.
-local holder, now, max_bytes, due_by = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local is_pass, failed, name, since, after = ARGV[5] == '1', ARGV[6] == '1', ARGV[7], tonumber(ARGV[8]), ARGV[9]
+-- number of the wanted subscription, attempts, group, event, head, payload, key.
+local holder, now, max_bytes, probe_wait, due_by = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local is_pass, failed, name, since, after = ARGV[6] == '1', ARGV[7] == '1', ARGV[8], tonumber(ARGV[9]), ARGV[10]
 
 -- A pass looks at so many deliveries at a call, since it may look at many before one is as it wants.
 local PAGE, LOOK_AT = 100, 1000
@@ -18,30 +19,56 @@ local function is_enough()
 end
 
 local function claim(wanted, delivery)
-    local head, payload = unpack(call('HMGET', root .. 'event:' .. delivery.event, 'head', 'payload'))
+    local head, payload, key = unpack(call('HMGET', root .. 'event:' .. delivery.event, 'head', 'payload', 'key'))
     if delivery.state == WAITING then
         take(delivery)
-    else
+    elseif delivery.state == FAILED then
         call('ZREM', root .. 'failed:' .. delivery.lane, place(delivery.position))
     end
     hold(delivery, holder)
     bytes, claimed = bytes + #payload, claimed + 1
-    answer[#answer + 1] = { int(delivery.position), wanted, delivery.attempts, delivery.event, head, payload }
+    answer[#answer + 1] =
+        { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event, head, payload, key or '' }
+end
+
+-- Claims what follows a head in its group. Where another process still holds some of that, it has given back the head.
+local function claim_followers(wanted, head, limit)
+    local followers = in_order(head.lane, head.group, limit, head)
+    for count, position in ipairs(followers) do
+        if is_enough() then
+            return count - 1
+        end
+        claim(wanted, read_delivery(position))
+    end
+    return #followers
 end
 
 local function claim_due(wanted, lane, limit)
+    local heads, left = {}, limit
     for _, member in ipairs(call('ZRANGEBYSCORE', root .. 'due:' .. lane, '-inf', due_by, 'LIMIT', 0, limit)) do
         if is_enough() then
             return
         end
-        claim(wanted, read_delivery(tonumber(member)))
+        local delivery = read_delivery(tonumber(member))
+        claim(wanted, delivery)
+        left = left - 1
+        if delivery.group then
+            heads[#heads + 1] = delivery
+        end
+    end
+    for _, head in ipairs(heads) do
+        if left == 0 then
+            return
+        end
+        left = left - claim_followers(wanted, head, left)
     end
 end
 
 local function is_meant(delivery)
-    if delivery.state == WAITING and due_by ~= '' then
+    if delivery.state == WAITING and (due_by ~= '' or delivery.group) then
+        -- What waits for others goes when they have ended.
         local due = call('ZSCORE', root .. 'due:' .. delivery.lane, place(delivery.position))
-        if tonumber(due) > tonumber(due_by) then
+        if not due or due_by ~= '' and tonumber(due) > tonumber(due_by) then
             return false
         end
     end
@@ -91,19 +118,35 @@ local function claim_pass(wanted, lane, limit)
     end
 end
 
-if not is_alive(holder, tonumber(now)) then
+-- How many may be claimed of a lane of which so many are wanted, and whether they are to find out how its callback is.
+local function allowed(lane, limit)
+    local active, probe = unpack(call('HMGET', root .. 'lane:' .. lane, 'active', 'probe'))
+    if active ~= '1' then
+        return 0, false
+    elseif not probe or not probe_wait then
+        return limit, false
+    end
+    return tonumber(probe) > now and 0 or math.min(limit, 1), true
+end
+
+if not is_alive(holder, now) then
     return { 'missing' }
 end
-for at = 10, #ARGV, 2 do
+for at = 11, #ARGV, 2 do
     local lane = call('HGET', root .. 'lane-ids', ARGV[at])
-    if lane and call('HGET', root .. 'lane:' .. lane, 'active') == '1' then
-        local wanted, limit = (at - 10) / 2, tonumber(ARGV[at + 1])
-        if is_pass then
-            claim_pass(wanted, lane, limit)
-        else
-            claim_due(wanted, lane, limit)
-        end
+    local wanted, before = (at - 11) / 2, claimed
+    local limit, is_probe = 0, false
+    if lane then
+        limit, is_probe = allowed(lane, tonumber(ARGV[at + 1]))
+    end
+    if limit > 0 and is_pass then
+        claim_pass(wanted, lane, limit)
+    elseif limit > 0 then
+        claim_due(wanted, lane, limit)
+    end
+    if is_probe and claimed > before then
+        call('HSET', root .. 'lane:' .. lane, 'probe', int(now + probe_wait))
     end
 end
-settle(tonumber(now))
+settle(now)
 return answer

@@ -57,9 +57,18 @@ end
 
 function sections.events()
     each(root .. 'events', function(event)
-        local head, payload = unpack(call('HMGET', root .. 'event:' .. event, 'head', 'payload'))
-        add({ event, head, payload, int(read_head(head).first) }, #payload)
+        local head, payload, key = unpack(call('HMGET', root .. 'event:' .. event, 'head', 'payload', 'key'))
+        add({ event, head, payload, key or '', int(read_head(head).first) }, #payload)
     end)
+end
+
+-- Of a delivery with a group: that, its place in the group's order, whether others are before it.
+local function place_in_order(delivery)
+    if not delivery.group then
+        return {}
+    end
+    local has_earlier = in_order(delivery.lane, delivery.group, 1)[1] ~= delivery.position
+    return { delivery.group, int(delivery.sequence), has_earlier and 1 or 0 }
 end
 
 function sections.deliveries()
@@ -73,7 +82,7 @@ function sections.deliveries()
         local delivery = read_delivery(position)
         if delivery then
             local row = record(delivery)
-            add({ is_deleted(delivery.lane) and 1 or 0, row }, 0)
+            add({ is_deleted(delivery.lane) and 1 or 0, row, place_in_order(delivery) }, 0)
             for at = 11, #row do
                 bytes = bytes + (row[at] and #row[at] or 0)
             end

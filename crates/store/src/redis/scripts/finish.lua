@@ -1,11 +1,15 @@
--- ARGV: holder, now, most that may wait in a lane, failures in a row that are tolerated, how long (ms) they must have lasted;
--- then for each outcome: position, attempt's number, its time, the attempt as JSON, what becomes of the delivery ('delivered',
--- 'failed' or the time of the next try), whether the callback is gone for good.
+-- ARGV: holder, now, most that may wait in a lane, failures in a row that are tolerated, how long (ms) they must have lasted,
+-- failures in a row that open a breaker (0: it never opens), the first and the longest pause (ms) before a probe, a notice's id
+-- with this time; then for each outcome: position, attempt's number, when it began and ended, the attempt as JSON, what becomes
+-- of the delivery ('delivered', 'failed' or the time of the next try), whether the callback is gone for good.
 --
--- Answers how many did not count, and the ids of subscriptions that have become inactive.
+-- Answers how many did not count, and the ids of subscriptions that have become inactive, whose breakers have opened, and whose
+-- breakers have closed.
 local holder, now, max_waiting = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_failures, lasting = tonumber(ARGV[4]), tonumber(ARGV[5])
-local answer, ignored = { 'ok', 0 }, 0
+local opening_failures, first_pause, longest_pause = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local notice_id = ARGV[9]
+local ignored, deactivated, opened, closed = 0, {}, {}, {}
 
 local function keep_attempt(delivery, number, attempt)
     local key = root .. 'event:' .. delivery.event
@@ -32,42 +36,96 @@ local function settle_delivery(delivery, becomes)
     end
 end
 
--- Subscriptions that are known to have no failures: a success tells nothing new of them.
-local healthy = {}
+-- Leaves a notice of a change and of the failures before it. Its id ends in its number, so that of one time none is like another.
+local function leave_notice(lane, reason, failures, since)
+    local number = struct.pack('>I8', call('HINCRBY', META, 'notice', 1))
+    local id = string.sub(notice_id, 1, 9) .. string.sub(number, 2)
+    call('HSET', root .. 'notice:' .. id, 'lane', lane, 'reason', reason, 'time', int(now), 'failures', failures,
+        'since', since)
+    call('ZADD', root .. 'notices', int(now), id)
+    call('SADD', root .. 'notices-of:' .. lane, id)
+end
 
-local function keep_health(lane, time, delivered, gone)
-    local key = root .. 'lane:' .. lane
-    if delivered then
-        if not healthy[lane] and tonumber(call('HGET', key, 'failures') or 0) > 0 then
-            call('HDEL', key, 'failures', 'since')
-        end
-        healthy[lane] = true
-        return
-    end
-    healthy[lane] = false
-    -- Failures are counted as of their own time: a retry queue that is drained late must not look like a long outage.
-    call('HSETNX', key, 'since', time)
-    local failures = call('HINCRBY', key, 'failures', 1)
-    local since, active, id = unpack(call('HMGET', key, 'since', 'active', 'id'))
-    local is_beyond = failures > max_failures and math.max(now - tonumber(since), 0) >= lasting
-    if active == '1' and (gone or is_beyond) then
-        deactivate(lane)
-        answer[#answer + 1] = id
+-- How long (ms) to wait for the next probe after so many failures in a row; nothing while the breaker stays closed.
+local function pause(failures)
+    if opening_failures > 0 and failures >= opening_failures then
+        local doubled = first_pause * math.min(2 ^ (failures - opening_failures), 2 ^ 32 - 1)
+        return math.min(doubled, longest_pause)
     end
 end
 
-for at = 6, #ARGV, 6 do
+-- Subscriptions that are known to have no failures: a success tells nothing new of them.
+local healthy = {}
+
+local function note_success(lane)
+    if healthy[lane] then
+        return
+    end
+    healthy[lane] = true
+    local key = root .. 'lane:' .. lane
+    local failures, probe, id, since = unpack(call('HMGET', key, 'failures', 'probe', 'id', 'since'))
+    if failures or probe then
+        call('HDEL', key, 'failures', 'since', 'failed', 'probe')
+    end
+    if probe then
+        call('HSET', key, 'recovered', int(now))
+        changed(lane)
+        touch(lane)
+        closed[#closed + 1] = id
+        leave_notice(lane, 'recovered', failures or 0, since or '')
+    end
+end
+
+-- A subscription's health after a failure, as `Health::after_failure` has it: what fails side by side counts once, and as of its
+-- own time, since a retry queue that is drained late must not look like a long outage.
+local function note_failure(lane, began, ended, gone)
+    healthy[lane] = false
+    local key = root .. 'lane:' .. lane
+    local id, active, failures, since, failed, probe =
+        unpack(call('HMGET', key, 'id', 'active', 'failures', 'since', 'failed', 'probe'))
+    local was_open = probe
+    failures, since = tonumber(failures or 0), since or began
+    if not failed or tonumber(began) >= tonumber(failed) then
+        failures = failures + 1
+        local wait_for = pause(failures)
+        call('HSET', key, 'failures', int(failures), 'since', since, 'failed', ended)
+        if wait_for then
+            probe = int(tonumber(ended) + wait_for)
+            call('HSET', key, 'probe', probe)
+            touch(lane)
+        end
+    end
+
+    local opens = probe and not was_open
+    if opens then
+        changed(lane)
+        opened[#opened + 1] = id
+    end
+    local is_beyond = failures > max_failures and math.max(now - tonumber(since), 0) >= lasting
+    if active == '1' and (gone or is_beyond) then
+        deactivate(lane)
+        deactivated[#deactivated + 1] = id
+        leave_notice(lane, gone and 'gone' or 'too many', int(failures), since)
+    elseif opens then
+        leave_notice(lane, 'failing', int(failures), since)
+    end
+end
+
+for at = 10, #ARGV, 7 do
     local delivery = read_delivery(tonumber(ARGV[at]))
     if delivery and delivery.state == SENDING and delivery.holder == holder then
-        local number, becomes = ARGV[at + 1], ARGV[at + 4]
+        local number, becomes = ARGV[at + 1], ARGV[at + 5]
         delivery.attempts = number
         settle_delivery(delivery, becomes)
-        keep_attempt(delivery, number, ARGV[at + 3])
-        keep_health(delivery.lane, ARGV[at + 2], becomes == 'delivered', ARGV[at + 5] == '1')
+        keep_attempt(delivery, number, ARGV[at + 4])
+        if becomes == 'delivered' then
+            note_success(delivery.lane)
+        else
+            note_failure(delivery.lane, ARGV[at + 2], ARGV[at + 3], ARGV[at + 6] == '1')
+        end
     else
         ignored = ignored + 1
     end
 end
 settle(now, max_waiting)
-answer[2] = ignored
-return answer
+return { 'ok', ignored, deactivated, opened, closed }

@@ -10,6 +10,6 @@ local later = call('ZRANGEBYSCORE', due, '(' .. now, '+inf', 'LIMIT', 0, ARGV[4]
 for _, member in ipairs(later) do
     call('ZADD', due, now, member)
 end
-touched[lane] = true
+touch(lane)
 settle(tonumber(now))
 return { 'ok', #later }

@@ -42,8 +42,9 @@ function sections.accounts.store(item)
     call('ZADD', root .. 'accounts', account, account)
 end
 
--- ID, account's id, event type, URL, secret, whether it is active, failures, since when, time of making, of deletion, expired.
-sections.subscriptions = { values = 11 }
+-- ID, account's id, event types, URL, secrets, whether it is active, failures, since when, time of making, of deletion, expired,
+-- options, when the last failure ended, time of the next probe, of the breaker's last closing.
+sections.subscriptions = { values = 15 }
 
 function sections.subscriptions.check(item)
     item.is_there = exists('lane-ids', item[1])
@@ -61,9 +62,11 @@ function sections.subscriptions.store(item)
     local lane = int(call('HINCRBY', META, 'lane', 1))
     local key = root .. 'lane:' .. lane
     call('HSET', key, 'id', item[1], 'account', item.account, 'event', item[3], 'url', item[4], 'secret', item[5],
-        'active', item[6], 'failures', item[7], 'made', item[9], 'expired', item[11])
-    if item[8] ~= '' then
-        call('HSET', key, 'since', item[8])
+        'active', item[6], 'failures', item[7], 'made', item[9], 'expired', item[11], 'options', item[12])
+    for value, field in pairs({ [8] = 'since', [13] = 'failed', [14] = 'probe', [15] = 'recovered' }) do
+        if item[value] ~= '' then
+            call('HSET', key, field, item[value])
+        end
     end
     call('HSET', root .. 'lane-ids', item[1], lane)
     if item[10] == '' then
@@ -75,27 +78,36 @@ function sections.subscriptions.store(item)
     changed(lane)
 end
 
--- ID, type, time, md5, payload, first position, number of deliveries.
-sections.events = { values = 7 }
+-- ID, type, time, md5, payload, first position, number of deliveries, key (empty: none).
+sections.events = { values = 8 }
 
 function sections.events.check(item)
     item.is_there = call('EXISTS', root .. 'event:' .. item[1]) == 1
 end
 
+-- New deliveries get positions, and by them places in their groups' order, that are larger than this.
+local function go_on_after(position)
+    if position > tonumber(call('HGET', META, 'position') or 0) then
+        call('HSET', META, 'position', int(position))
+    end
+end
+
 function sections.events.store(item)
     local head = item[4] .. table.concat({ item[3], item[6], item[7], item[2] }, ' ')
     call('HSET', root .. 'event:' .. item[1], 'head', head, 'payload', item[5])
+    if item[8] ~= '' then
+        call('HSET', root .. 'event:' .. item[1], 'key', item[8])
+    end
     call('ZADD', root .. 'events', item[3], item[1])
     local count = tonumber(item[7])
     local last = tonumber(item[6]) + count - 1
-    if last > tonumber(call('HGET', META, 'position') or 0) then
-        call('HSET', META, 'position', int(last))
-    end
+    go_on_after(last)
     call('HINCRBY', META, 'bytes', int(EVENT_BYTES + #item[5] + DELIVERY_BYTES * count))
 end
 
--- Position, event's id, subscription's id, state, due time, a line for each attempt: its number and its JSON.
-sections.deliveries = { values = 6 }
+-- Position, event's id, subscription's id, state, due time, a line for each attempt: its number and its JSON; group (empty: none)
+-- and its place in the group's order.
+sections.deliveries = { values = 8 }
 
 -- For each lane the last position in its list, which only grows.
 local last_in_lane = {}
@@ -135,10 +147,15 @@ function sections.deliveries.store(item)
         call('HSET', root .. 'event:' .. item[2], int(item.offset) .. '.' .. number, attempt)
         call('HINCRBY', META, 'bytes', #attempt + ATTEMPT_BYTES)
     end
+    if delivery.state == WAITING and item[7] ~= '' then
+        delivery.group, delivery.sequence = item[7], tonumber(item[8])
+        join_group(delivery)
+        go_on_after(delivery.sequence)
+    end
     write_delivery(delivery)
     call('XADD', root .. 'got:' .. item.lane, item[1] .. '-0', 'd', '')
     if delivery.state == WAITING then
-        wait(delivery, item[5])
+        queue(delivery, item[5] ~= '' and item[5])
     elseif delivery.state == FAILED then
         local member = place(delivery.position)
         call('ZADD', root .. 'failed:' .. item.lane, member, member)

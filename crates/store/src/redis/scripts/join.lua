@@ -1,4 +1,5 @@
--- ARGV: now, expiry, whether it is a server, whether it is the only one, most that may wait in a lane.
+-- ARGV: now, expiry, whether it is a server, whether it is the only one, most that may wait in a lane, its node (empty: it sends
+-- nothing).
 local now = tonumber(ARGV[1])
 local dead, freed = 0, 0
 if ARGV[4] == '1' then
@@ -12,5 +13,8 @@ local holder = int(call('HINCRBY', META, 'incarnation', 1))
 call('ZADD', root .. 'leases', ARGV[2], holder)
 if ARGV[3] == '1' then
     call('SADD', root .. 'servers', holder)
+end
+if ARGV[6] ~= '' then
+    call('HSET', root .. 'nodes', holder, ARGV[6])
 end
 return { 'ok', holder, dead, freed }

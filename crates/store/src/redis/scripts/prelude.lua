@@ -3,23 +3,29 @@
 -- All names begin with `root`, which the caller passes as KEYS[1]: `{hookcast}:`, whose braces would keep all of them on
 -- one node of a cluster. Ids and hashes are raw bytes; times are ms and, as scores, exact; places (positions) are numbers.
 --
---   meta                 hash: schema, reader, catalogue (its version), position, incarnation, account, lane (the last ones
---                        given), bytes (about what events and deliveries take up), copying (how far it has come as the target of a copy)
+--   meta                 hash: schema, reader, catalogue (its version), position, incarnation, account, lane, notice (the last
+--                        ones given), bytes (about what events and deliveries take up), copying (how far it has come as the
+--                        target of a copy)
 --   account:A            hash: id, user_id, email, token, made       accounts   zset of A by A
 --   account-ids, user-ids, tokens   hashes to A
---   lane:L               hash of a subscription: id, account (A), event, url, secret, active, failures, since, made, deleted,
---                        expired
+--   lane:L               hash of a subscription: id, account (A), event, url, options, secret, active, made, deleted, expired,
+--                        and its health: failures, since, failed, probe, recovered
 --   lane-ids             hash from its id to L                        lanes-of:A  zset of L by L, the deleted ones left out
 --   lanes-once           hash from account, event and URL to L        changes     zset of L by the version of its last change
---   due:L, wait:L        zsets of what waits, by due time and by position; failed:L by position
+--   due:L, wait:L        zsets of what waits, by due time and by position, where those behind the head of a group are not in
+--                        the first one; failed:L by position
+--   order:L              zset of what has not ended and has a group, `GROUP:SEQUENCE:POSITION`, in that order
 --   got:L                stream of all of a lane's deliveries, `POSITION-0`: a tenth of a sorted set's memory
---   lanes                zset of the ids of active subscriptions by when the next delivery is due
---   event:E              hash: head, payload, and an attempt in `OFFSET.NUMBER` for each
+--   lanes                zset of the ids of active subscriptions by when the next delivery is due, which is not before `probe`
+--   event:E              hash: head, payload, key, and an attempt in `OFFSET.NUMBER` for each
 --   events               zset of E by time
 --   deliveries:B         hash of 64 deliveries, small enough that Redis packs it: 100 bytes less for each
 --   leases               zset of incarnations by expiry               servers     set of those that are servers
+--   nodes                hash from those that send to their nodes
 --   held:I               set of the positions that an incarnation holds
 --   prints, keys         hashes of fingerprints and idempotency keys; print-ends, key-ends: zsets of all of them by expiry
+--   notice:N             hash: lane (L), reason, time, failures, since, begun (its mail is)
+--   notices              zset of N by when it is to be given          notices-of:L  set of N
 --   work                 the channel on which it is told that something has become due
 
 local root = KEYS[1]
@@ -50,8 +56,13 @@ local function slot(position)
     return root .. 'deliveries:' .. int(bucket), int(position - bucket * 64)
 end
 
+-- The group is left out where there is none, the sequence where it is the position.
 local function pack(delivery)
-    return table.concat({ delivery.event .. delivery.state, delivery.lane, delivery.attempts, delivery.holder }, ' ')
+    local packed = { delivery.event .. delivery.state, delivery.lane, delivery.attempts, delivery.holder, delivery.group }
+    if delivery.group and delivery.sequence ~= delivery.position then
+        packed[6] = int(delivery.sequence)
+    end
+    return table.concat(packed, ' ')
 end
 
 local function read_delivery(position)
@@ -59,7 +70,8 @@ local function read_delivery(position)
     if not packed then
         return nil
     end
-    local state, lane, attempts, holder = string.match(packed, '^(%d) (%d+) (%d+) (%d+)$', 17)
+    local state, lane, attempts, holder, place_in_order = string.match(packed, '^(%d) (%d+) (%d+) (%d+)(.*)$', 17)
+    local group, sequence = string.match(place_in_order, '^ (%-?%d+) ?(%d*)$')
     return {
         position = position,
         event = string.sub(packed, 1, 16),
@@ -67,6 +79,8 @@ local function read_delivery(position)
         lane = lane,
         attempts = attempts,
         holder = holder,
+        group = group,
+        sequence = group and (tonumber(sequence) or position),
     }
 end
 
@@ -95,15 +109,39 @@ local function changed(lane)
     call('ZADD', root .. 'changes', int(call('HINCRBY', META, 'catalogue', 1)), lane)
 end
 
--- Lanes that this script has touched, and the most that may wait in each.
+-- Lanes that this script has touched, each with those of its groups that may have another head than before.
 local touched = {}
 
--- Adds a delivery to what waits in its lane; `settle` must follow.
-local function wait(delivery, due)
+-- `settle` must follow.
+local function touch(lane, group)
+    touched[lane] = touched[lane] or {}
+    if group then
+        touched[lane][group] = true
+    end
+end
+
+-- When deliveries with a group are due if they turn out to be heads, where that is not at their events' times.
+local due_as_head = {}
+
+-- Adds a delivery to what waits in its lane, without a due time if it waits for others; `settle` must follow.
+local function queue(delivery, due)
     local member = place(delivery.position)
-    call('ZADD', root .. 'due:' .. delivery.lane, due, member)
     call('ZADD', root .. 'wait:' .. delivery.lane, member, member)
-    touched[delivery.lane] = true
+    if due then
+        call('ZADD', root .. 'due:' .. delivery.lane, due, member)
+    end
+    touch(delivery.lane)
+end
+
+-- Lets a delivery wait until it is due, which one with a group is as its head only; `settle` must follow.
+local function wait(delivery, due)
+    if delivery.group then
+        due_as_head[delivery.position] = due
+        queue(delivery)
+        touch(delivery.lane, delivery.group)
+    else
+        queue(delivery, due)
+    end
 end
 
 -- Takes a delivery out of what waits in its lane; `settle` must follow.
@@ -111,7 +149,49 @@ local function take(delivery)
     local member = place(delivery.position)
     call('ZREM', root .. 'due:' .. delivery.lane, member)
     call('ZREM', root .. 'wait:' .. delivery.lane, member)
-    touched[delivery.lane] = true
+    touch(delivery.lane)
+end
+
+-- A delivery's place in the order of its lane. Members of one score are sorted as texts.
+local function rank(delivery)
+    return delivery.group .. ':' .. place(delivery.sequence) .. ':' .. place(delivery.position)
+end
+
+-- The positions of those of a group that have not ended, the first ones first; behind a delivery, if one is given.
+local function in_order(lane, group, limit, behind)
+    local from = behind and '(' .. rank(behind) or '[' .. group .. ':'
+    local positions = {}
+    for _, member in ipairs(call('ZRANGEBYLEX', root .. 'order:' .. lane, from, '(' .. group .. ';', 'LIMIT', 0, limit)) do
+        positions[#positions + 1] = tonumber(string.match(member, '%d+$'))
+    end
+    return positions
+end
+
+local function join_group(delivery)
+    call('ZADD', root .. 'order:' .. delivery.lane, 0, rank(delivery))
+end
+
+-- What has ended keeps nobody waiting; `settle` must follow.
+local function leave_group(delivery)
+    if delivery.group then
+        call('ZREM', root .. 'order:' .. delivery.lane, rank(delivery))
+        touch(delivery.lane, delivery.group)
+        delivery.group = nil
+    end
+end
+
+-- Makes the head of a group due, unless it is held or due already.
+local function promote_head(lane, group)
+    local position = in_order(lane, group, 1)[1]
+    local head = position and read_delivery(position)
+    if not head or head.state ~= WAITING then
+        return
+    end
+    local due, member = root .. 'due:' .. lane, place(position)
+    if not call('ZSCORE', due, member) then
+        local time = due_as_head[position] or read_head(call('HGET', root .. 'event:' .. head.event, 'head')).time
+        call('ZADD', due, time, member)
+    end
 end
 
 local function expire_oldest(lane, count)
@@ -119,26 +199,33 @@ local function expire_oldest(lane, count)
     for _, member in ipairs(oldest) do
         local delivery = read_delivery(tonumber(member))
         delivery.state = EXPIRED
-        write_delivery(delivery)
         take(delivery)
+        leave_group(delivery)
+        write_delivery(delivery)
     end
     call('HINCRBY', root .. 'lane:' .. lane, 'expired', #oldest)
 end
 
--- Makes true what is known of the touched lanes: lets the oldest expire where more wait than may, and notes when the next is
--- due. Tells whoever listens if something has become due where nothing was.
+-- Makes true what is known of the touched lanes: lets the oldest expire where more wait than may, makes the heads of groups due,
+-- and notes when the next is due. Tells whoever listens if something has become due where nothing was.
 local function settle(now, max_waiting)
     local work = false
-    for lane in pairs(touched) do
+    for lane, groups in pairs(touched) do
         if max_waiting then
             local excess = call('ZCARD', root .. 'wait:' .. lane) - max_waiting
             if excess > 0 then
                 expire_oldest(lane, math.min(excess, EXPIRE_AT_ONCE))
             end
         end
-        local id, active = unpack(call('HMGET', root .. 'lane:' .. lane, 'id', 'active'))
+        for group in pairs(groups) do
+            promote_head(lane, group)
+        end
+        local id, active, probe = unpack(call('HMGET', root .. 'lane:' .. lane, 'id', 'active', 'probe'))
         local next = call('ZRANGE', root .. 'due:' .. lane, 0, 0, 'WITHSCORES')[2]
         if next and active == '1' then
+            if probe and tonumber(probe) > tonumber(next) then
+                next = probe
+            end
             local before = call('ZSCORE', root .. 'lanes', id)
             call('ZADD', root .. 'lanes', next, id)
             work = work or tonumber(next) <= now and (not before or tonumber(before) > now)
@@ -154,6 +241,9 @@ local function settle(now, max_waiting)
 end
 
 local function hold(delivery, holder)
+    if delivery.state == SENDING then
+        call('SREM', root .. 'held:' .. delivery.holder, int(delivery.position))
+    end
     delivery.state, delivery.holder = SENDING, holder
     write_delivery(delivery)
     call('SADD', root .. 'held:' .. holder, int(delivery.position))
@@ -163,17 +253,27 @@ end
 local function let_go(delivery, state)
     call('SREM', root .. 'held:' .. delivery.holder, int(delivery.position))
     delivery.state, delivery.holder = state, '0'
+    if state ~= WAITING then
+        leave_group(delivery)
+    end
     write_delivery(delivery)
 end
 
--- Makes a held delivery due at once; that of a deleted subscription is cancelled. Answers whether it is due.
+-- Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription is cancelled.
+-- Answers whether it waits.
 local function give_back(delivery, now)
-    if is_deleted(delivery.lane) then
+    local key = root .. 'lane:' .. delivery.lane
+    local deleted, probe = unpack(call('HMGET', key, 'deleted', 'probe'))
+    if deleted then
         let_go(delivery, CANCELLED)
         return false
     end
+    if probe and tonumber(probe) > tonumber(now) then
+        -- The one that was to find out was not sent.
+        call('HSET', key, 'probe', now)
+    end
     let_go(delivery, WAITING)
-    wait(delivery, now)
+    wait(delivery, not delivery.group and now or nil)
     return true
 end
 
@@ -181,6 +281,7 @@ end
 local function end_lease(holder, now)
     call('ZREM', root .. 'leases', holder)
     call('SREM', root .. 'servers', holder)
+    call('HDEL', root .. 'nodes', holder)
     local due_again = 0
     for _, position in ipairs(call('SMEMBERS', root .. 'held:' .. holder)) do
         if give_back(read_delivery(tonumber(position)), now) then
@@ -194,7 +295,12 @@ end
 local function deactivate(lane)
     call('HSET', root .. 'lane:' .. lane, 'active', '0')
     changed(lane)
-    touched[lane] = true
+    touch(lane)
+end
+
+local function forget_notice(id)
+    call('DEL', root .. 'notice:' .. id)
+    call('ZREM', root .. 'notices', id)
 end
 
 local function account_row(account)
@@ -203,11 +309,12 @@ end
 
 -- A subscription and what waits for it.
 local function status(lane)
-    local row = call('HMGET', root .. 'lane:' .. lane, 'id', 'account', 'event', 'url', 'secret', 'active', 'failures',
-        'since', 'made', 'expired')
+    local row = call('HMGET', root .. 'lane:' .. lane, 'id', 'account', 'event', 'url', 'options', 'secret', 'active', 'made',
+        'failures', 'since', 'failed', 'probe', 'recovered', 'expired')
     local account = account_row(row[2])
-    local waiting = call('ZCARD', root .. 'wait:' .. lane)
-    return { row[1], account[1], account[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], waiting, row[10] }
+    row[2], row[15] = account[1], account[2]
+    row[16], row[17] = call('ZSCORE', root .. 'changes', lane), call('ZCARD', root .. 'wait:' .. lane)
+    return row
 end
 
 -- The lane of an account's own subscription that is not deleted.
@@ -223,12 +330,14 @@ end
 -- A delivery as people read it. What waited when its subscription was deleted reads as cancelled, so that deleting one costs
 -- the same however much waits.
 local function record(delivery)
-    local id, account, url, active = unpack(call('HMGET', root .. 'lane:' .. delivery.lane, 'id', 'account', 'url', 'active'))
+    local id, account, url, active, deleted =
+        unpack(call('HMGET', root .. 'lane:' .. delivery.lane, 'id', 'account', 'url', 'active', 'deleted'))
     local head = read_head(call('HGET', root .. 'event:' .. delivery.event, 'head'))
     local state, due = delivery.state, false
-    if state == WAITING then
+    if state == WAITING and deleted then
+        state = CANCELLED
+    elseif state == WAITING then
         due = call('ZSCORE', root .. 'due:' .. delivery.lane, place(delivery.position))
-        state = due and WAITING or CANCELLED
     end
     local row = { int(delivery.position), head.time, delivery.event, head.name, id,
         call('HGET', root .. 'account:' .. account, 'user_id'), url, active, state, due }

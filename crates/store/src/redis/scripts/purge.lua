@@ -33,6 +33,7 @@ local function take_away(delivery)
     local waited = call('ZREM', root .. 'wait:' .. lane, member) == 1
     if waited then
         take(delivery)
+        leave_group(delivery)
         call('HINCRBY', root .. 'lane:' .. lane, 'expired', 1)
     elseif delivery.state == FAILED then
         call('ZREM', root .. 'failed:' .. lane, member)

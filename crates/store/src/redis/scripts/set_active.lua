@@ -7,9 +7,9 @@ local now = ARGV[4]
 if ARGV[3] == '1' then
     local key = root .. 'lane:' .. lane
     call('HSET', key, 'active', '1')
-    call('HDEL', key, 'failures', 'since')
+    call('HDEL', key, 'failures', 'since', 'failed', 'probe', 'recovered')
     changed(lane)
-    touched[lane] = true
+    touch(lane)
 else
     deactivate(lane)
 end

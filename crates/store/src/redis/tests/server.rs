@@ -9,8 +9,9 @@ use hookcast_core::{
     delivery::{Answer, Attempt, AttemptResult, Next, Verdict},
     event::Event,
     id::{AccountId, EventId, SubscriptionId},
-    policy::{DeactivationPolicy, Deduplicate},
-    signing::SigningSecret,
+    options::{Options, Ordering},
+    policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, HealthPolicy},
+    sealing::Sealed,
     subscription::{Health, Subscription},
     token::TokenHash,
 };
@@ -100,16 +101,18 @@ impl Sender {
             id: SubscriptionId::new(NOW, [2; 10]),
             account: account.id,
             user_id: account.user_id.clone(),
-            event: "x".parse().unwrap(),
+            events: "x".parse().unwrap(),
             url: "https://ada.example".into(),
-            secret: SigningSecret::new([3; 32]),
+            options: Options::default(),
+            secrets: Sealed::from_bytes(vec![3; 32]),
             is_active: true,
             health: Health::default(),
             created_at: NOW,
+            version: 0,
         };
         store.create_account(account, TokenHash::from_bytes([4; 32])).await.unwrap();
         let subscription = store.subscribe(subscription).await.unwrap().status.subscription.id;
-        let holder = store.join(Role::Server, Duration::from_secs(1_000_000), NOW).await.unwrap();
+        let holder = store.join(Role::Server, None, Duration::from_secs(1_000_000), NOW).await.unwrap();
         Self { store, holder, subscription, sent: 0 }
     }
 
@@ -123,9 +126,11 @@ impl Sender {
             time: NOW,
             md5: ContentMd5::of("x", payload.get()).unwrap(),
             payload,
+            key: None,
         };
         let catalogue = self.store.changes_since(Default::default()).await?.version;
-        let recipients = [Recipient { subscription: self.subscription, is_active: true }].into();
+        let recipients =
+            [Recipient { subscription: self.subscription, is_active: true, ordering: Ordering::None }].into();
         let batch = Batch {
             catalogue,
             holder: self.holder,
@@ -147,10 +152,14 @@ impl Sender {
         let outcome = Outcome {
             delivery: claimed.id,
             subscription: claimed.subscription,
+            group: claimed.group,
             attempt: Attempt { number: claimed.attempts + 1, time: NOW, latency_ms: 5, result },
             verdict: Verdict { next: Next::Delivered, gone: false },
         };
-        let patient = DeactivationPolicy { max_failures: u32::MAX, after: Duration::ZERO };
+        let patient = HealthPolicy {
+            deactivation: DeactivationPolicy { max_failures: u32::MAX, after: Duration::ZERO },
+            breaker: BreakerPolicy { failures: 0, first_pause: Duration::ZERO, longest_pause: Duration::ZERO },
+        };
         let finished = self.store.finish(self.holder, [outcome].into(), patient, NOW).await.unwrap();
         assert_eq!(finished.ignored, 0);
     }
