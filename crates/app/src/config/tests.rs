@@ -107,13 +107,26 @@ fn defaults() {
                 jitter: 0.1,
             },
             deactivation: DeactivationPolicy { max_failures: 20, after: seconds(432_000) },
+            breaker: BreakerPolicy { failures: 5, first_pause: seconds(5), longest_pause: seconds(300) },
+            recovery_rate: 100,
+            format: Format::Hookcast,
+            ordering: Ordering::None,
+            on_failure: OnFailure::Block,
+            rate_limit: None,
+            consent: None,
+            origin: "hookcast".to_owned(),
             allow_networks: vec![],
+            allow_ports: vec![],
+            https_only: false,
+            proxy: None,
             max_in_flight: 1_024,
             max_in_flight_per_subscription: 64,
             max_in_flight_per_host: 0,
             max_waiting: 1_000_000,
             ca_file: None,
         },
+        encryption: Encryption { master_keys: vec![] },
+        notices: Notices { operators: vec![] },
         deduplicate: Deduplicate::Off,
         retention: Retention { age: seconds(90 * 86_400) },
         envelope: Envelope {
@@ -175,7 +188,7 @@ fn a_file_may_use_native_values_or_texts() {
         .file(
             "hookcast.toml",
             "[delivery]\nmax_failures = 0x1_0\nmax_in_flight = '7'\nretry_jitter = 0.5\nsuccess = 200\nlease = '1m'\n\
-             retry_schedule = ['1s', '2m']\nallow_networks = ['10.0.0.0/8', '::1']\nca_file = 'ca.pem'\n\
+             retry_schedule = ['1s', '2m']\nallow_networks = ['10.0.0.0/8', '::1']\nallow_ports = [443, '8000-8999']\nca_file = 'ca.pem'\n\
              [database]\nmax_size = 1_048_576\nmin_free_disk = '1GiB'\n[retention]\nage = '1h'",
         )
         .loaded()
@@ -184,6 +197,7 @@ fn a_file_may_use_native_values_or_texts() {
     assert_eq!(config.delivery.retry, RetrySchedule { delays: vec![seconds(1), seconds(120)], jitter: 0.5 });
     let networks: Vec<String> = config.delivery.allow_networks.iter().map(IpNet::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(config.delivery.allow_ports, [443..=443, 8000..=8999]);
     assert_eq!(config.delivery.ca_file.as_deref(), Some(Path::new("ca.pem")));
     assert_eq!((config.database.max_size, config.database.min_free_disk), (Some(1 << 20), 1 << 30));
 }
@@ -210,12 +224,19 @@ fn an_empty_value_unsets_what_is_optional_and_is_wrong_elsewhere() {
         "database.ca_file",
         "registration.token",
         "trigger.token",
+        "delivery.proxy",
         "delivery.ca_file",
         "mail.smtp",
         "mail.from",
         "mail.ca_file",
     ];
-    let lists = ["delivery.retry_schedule", "delivery.allow_networks"];
+    let lists = [
+        "delivery.retry_schedule",
+        "encryption.master_keys",
+        "notices.operators",
+        "delivery.allow_networks",
+        "delivery.allow_ports",
+    ];
     for setting in SETTINGS {
         let result = load(Setup::new().variable(&setting.variable(), "").sources);
         assert_eq!(result.is_ok(), optional.contains(&setting.key) || lists.contains(&setting.key), "{}", setting.key);
@@ -369,18 +390,22 @@ fn secrets_are_shown_nowhere() {
             .file("hookcast.toml", format!("registration.token = '{TOKEN}'"))
             .variable("WEBHOOK_TRIGGER_TOKEN", TOKEN)
             .set("database.url", &format!("postgres://me:{TOKEN}@db/hookcast"))
+            .set("delivery.proxy", &format!("http://me:{TOKEN}@proxy:3128"))
     };
     let loaded = setup().loaded();
     assert_eq!(loaded.config.trigger.token.as_ref().unwrap().expose_secret(), TOKEN);
     assert_eq!(loaded.config.database.url.expose(), format!("postgres://me:{TOKEN}@db/hookcast"));
     assert_eq!(origin(&loaded, "registration.token").0, "***");
     assert_eq!(origin(&loaded, "database.url").0, "postgres://me:***@db/hookcast");
+    assert_eq!(origin(&loaded, "delivery.proxy").0, "http://me:***@proxy:3128");
     assert!(!format!("{loaded:?}").contains(TOKEN));
 
     let wrong = setup().set("trigger.token", &format!("two {TOKEN}")).set("database.url", &format!("me:{TOKEN}@db"));
-    let wrong = wrong.variable("HOOKCAST_REGISTRATION_TOKEN", format!("{TOKEN}\u{fc}"));
+    let wrong = wrong
+        .set("delivery.proxy", &format!("https://me:{TOKEN}@proxy"))
+        .variable("HOOKCAST_REGISTRATION_TOKEN", format!("{TOKEN}\u{fc}"));
     let errors = load(wrong.sources).unwrap_err();
-    assert_eq!(errors.0.len(), 3, "{errors}");
+    assert_eq!(errors.0.len(), 4, "{errors}");
     assert!(!format!("{errors} {errors:?}").contains(TOKEN), "{errors}");
     assert!(
         errors.to_string().contains("flag --set: trigger.token: `***` is not allowed; it must be 1 to 512 visible")
@@ -444,6 +469,7 @@ fn a_rule_over_a_refused_value_is_silent() {
 /// What each setting takes at its edges, and what is just beyond them: the bounds that its text in the table promises.
 #[test]
 fn bounds() {
+    let key = format!("hcmk_{}=", "A".repeat(43));
     let month = format!("{},30d", vec!["1d"; 99].join(","));
     let too_many = vec!["1s"; 101].join(",");
     let networks = vec!["10.0.0.1"; 1_001].join(",");
@@ -474,7 +500,22 @@ fn bounds() {
         ("delivery.retry_jitter", &["0", "1", "0.25"], &["1.1", "-0.1", "NaN"]),
         ("delivery.max_failures", &["0", "1000000"], &["1000001", "-1"]),
         ("delivery.deactivate_after", &["0", "36500d"], &["5", "36501d"]),
+        ("delivery.breaker_failures", &["0", "1000000"], &["-1", "1000001"]),
+        ("delivery.breaker_pause", &["1ms", "1h"], &["0", "2h"]),
+        ("delivery.breaker_longest_pause", &["1ms", "36500d"], &["0", "36501d"]),
+        ("delivery.recovery_rate", &["1", "1000000"], &["0", "1000001"]),
+        ("delivery.format", &["hookcast", "raw", "cloudevents-binary"], &["json", ""]),
+        ("delivery.ordering", &["none", "subscription", "key"], &["yes", ""]),
+        ("delivery.on_failure", &["block", "skip"], &["stop", ""]),
+        ("delivery.rate_limit", &["0", "0.5", "100000"], &["-1", "100001", "many"]),
+        ("delivery.consent", &["none", "cloudevents", "challenge"], &["yes", ""]),
+        ("delivery.origin", &["events.example.org"], &["", "a b", "https://example.org"]),
+        ("encryption.master_keys", &["", &key], &["hcmk_", "secret", &key[5..]]),
+        ("notices.operators", &["", "ada,bob"], &[]),
         ("delivery.allow_networks", &["", "::/0,10.0.0.1"], &["private", &networks]),
+        ("delivery.allow_ports", &["", "1-65535,443"], &["0", "65536", "9-8", "https"]),
+        ("delivery.https_only", &["true", "false"], &["on"]),
+        ("delivery.proxy", &["", "http://u:p@proxy:3128", "socks5://[::1]"], &["proxy:3128", "https://proxy"]),
         ("delivery.max_in_flight", &["1", "1000000"], &["0", "1000001"]),
         ("delivery.max_in_flight_per_subscription", &["1", "1000000"], &["0", "1000001"]),
         ("delivery.max_in_flight_per_host", &["0", "1000000"], &["-1", "1000001"]),
