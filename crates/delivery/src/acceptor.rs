@@ -24,10 +24,19 @@ use hookcast_store::{
 };
 use tokio::time::Instant;
 
-use crate::{directory::Recipients, dispatcher::Dispatcher, parts::Parts, scheduler::Work, target::Target};
+use crate::{
+    directory::{Audience, Recipients},
+    dispatcher::Dispatcher,
+    parts::Parts,
+    scheduler::Work,
+    target::Target,
+};
 
 /// How often a batch is tried again while subscriptions change under it.
 const TRIES: usize = 20;
+
+/// A larger payload, in bytes, is looked into by filters away from other requests.
+const FILTERED_AT_ONCE: usize = 16 * 1024;
 
 /// The least time between two words to the log on refusals.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -76,8 +85,7 @@ impl Refusals {
     fn tell(&self, error: &StoreError, now: Timestamp) {
         let last = self.told_at.load(Atomic::Relaxed);
         let is_silent = Timestamp::from_millis(last).plus(TELL_EVERY) > now;
-        if is_silent
-            || self.told_at.compare_exchange(last, now.as_millis(), Atomic::Relaxed, Atomic::Relaxed).is_err()
+        if is_silent || self.told_at.compare_exchange(last, now.as_millis(), Atomic::Relaxed, Atomic::Relaxed).is_err()
         {
             self.untold.fetch_add(1, Atomic::Relaxed);
             return;
@@ -155,16 +163,16 @@ impl Acceptor {
         let parts = self.dispatcher.parts();
         let types = submissions.iter().map(|submission| &submission.event.event_type);
         let (catalogue, audiences) = parts.directory.audiences(types);
+        let recipients: Vec<_> = submissions
+            .iter()
+            .zip(&audiences)
+            .map(|(submission, audience)| self.recipients(submission, audience))
+            .collect();
         let now = Instant::now();
         let mut scheduler = self.dispatcher.scheduler();
         let mut events = Vec::with_capacity(submissions.len());
         let mut room = Reserved::default();
-        for (submission, audience) in submissions.iter().zip(audiences) {
-            let mut recipients = audience.recipients(&submission.event);
-            if let Some(about) = submission.about {
-                recipients = recipients.only(|target| self.concerns(about, target));
-            }
-            let Recipients { recipients, targets } = recipients;
+        for (submission, Recipients { recipients, targets }) in submissions.iter().zip(recipients) {
             let size = submission.event.payload.get().len();
             let mut lanes = ReservedLanes { targets: Vec::new(), size };
             let mut reserved = Vec::new();
@@ -187,8 +195,23 @@ impl Acceptor {
         }
         drop(scheduler);
         let holder = parts.lease.holder();
-        let batch = Batch { catalogue, holder, events, deduplicate: self.deduplicate, idempotency: idempotency.cloned() };
+        let batch =
+            Batch { catalogue, holder, events, deduplicate: self.deduplicate, idempotency: idempotency.cloned() };
         (batch, room)
+    }
+
+    fn recipients(&self, submission: &Submission, audience: &Audience) -> Recipients {
+        let event = &submission.event;
+        let recipients = if audience.has_filters() && event.payload.get().len() > FILTERED_AT_ONCE {
+            // Other requests go on meanwhile on other threads.
+            tokio::task::block_in_place(|| audience.recipients(event))
+        } else {
+            audience.recipients(event)
+        };
+        match submission.about {
+            Some(about) => recipients.only(|target| self.concerns(about, target)),
+            None => recipients,
+        }
     }
 
     /// Whether a subscription gets notices of another one.

@@ -71,9 +71,7 @@ impl Courier {
         };
         match tokio::time::timeout(target.timeout, sent).await {
             Ok(result) => result,
-            Err(_) => {
-                unsent(Failure::Timeout, &format!("there was no whole answer within {:?}", target.timeout))
-            }
+            Err(_) => unsent(Failure::Timeout, &format!("there was no whole answer within {:?}", target.timeout)),
         }
     }
 }

@@ -67,19 +67,26 @@ pub struct Audience {
 }
 
 impl Audience {
+    /// Whether somebody has a filter, so that finding out who gets an event takes time.
+    #[must_use]
+    pub fn has_filters(&self) -> bool {
+        !self.choosy.is_empty()
+    }
+
     /// Who gets this event. Without filters it costs nothing.
     #[must_use]
     pub fn recipients(&self, event: &Event) -> Recipients {
         if self.choosy.is_empty() {
             return self.all.clone();
         }
-        // Of an event that no filter can look into none selects anything.
-        let Ok(value) = filter::event_value(event) else { return self.all.clone() };
+        // An event that no filter can look into goes to all of them: better one too many than one too few.
+        let value = filter::event_value(event).ok();
         let mut verdicts: HashMap<&str, bool> = HashMap::new();
         let mut targets = self.all.targets.to_vec();
         for (target, filter) in &*self.choosy {
+            let matches = || value.as_ref().is_none_or(|value| filter.matches(value));
             // Many may have the same one.
-            if *verdicts.entry(filter.as_str()).or_insert_with(|| filter.matches(&value)) {
+            if *verdicts.entry(filter.as_str()).or_insert_with(matches) {
                 targets.push(Arc::clone(target));
             }
         }
@@ -159,8 +166,7 @@ impl Directory {
     #[must_use]
     pub fn active(&self, event: Option<&EventType>) -> Vec<SubscriptionId> {
         let known = self.lock();
-        let wanted =
-            |target: &&Arc<Target>| target.is_active && event.is_none_or(|event| target.events.matches(event));
+        let wanted = |target: &&Arc<Target>| target.is_active && event.is_none_or(|event| target.events.matches(event));
         known.targets.values().filter(wanted).map(|target| target.subscription).collect()
     }
 

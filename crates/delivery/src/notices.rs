@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookcast_core::{
-    canonical::ContentMd5,
-    event::Event,
-    id::EventId,
-    notice::Notice,
-};
+use hookcast_core::{canonical::ContentMd5, event::Event, id::EventId, notice::Notice};
 use hookcast_store::{AcceptError, StoreError, engine::Idempotency, notices::PendingNotice};
 
 use crate::{
@@ -88,8 +83,7 @@ fn is_young(parts: &Parts, notice: &Notice) -> bool {
 async fn post(parts: &Parts, acceptor: &Arc<Acceptor>, notice: &Notice) -> Result<(), StoreError> {
     let now = parts.clock.now();
     let payload = notice.payload();
-    let (Ok(event_type), Ok(md5)) =
-        (notice.kind.as_str().parse(), ContentMd5::of(notice.kind.as_str(), payload.get()))
+    let (Ok(event_type), Ok(md5)) = (notice.kind.as_str().parse(), ContentMd5::of(notice.kind.as_str(), payload.get()))
     else {
         return Err(StoreError::Corrupt("a notice is no event".into()));
     };

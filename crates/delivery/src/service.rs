@@ -6,8 +6,8 @@ use hookcast_core::{
     clock::Clock,
     format::Formatter,
     id::SubscriptionId,
-    sealing::MasterKeys,
     policy::{Deduplicate, HealthPolicy},
+    sealing::MasterKeys,
 };
 use hookcast_store::{
     Store, StoreError,
@@ -16,8 +16,20 @@ use hookcast_store::{
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
-    acceptor::Acceptor, chores, client::Client, courier::Courier, directory::Directory, dispatcher::Dispatcher,
-    lease::Lease, mail::Mailer, notices, parts::Parts, pass, recorder::Recorder, scheduler::Bounds, target::{Defaults, Targets},
+    acceptor::Acceptor,
+    chores,
+    client::Client,
+    courier::Courier,
+    directory::Directory,
+    dispatcher::Dispatcher,
+    lease::Lease,
+    mail::Mailer,
+    notices,
+    parts::Parts,
+    pass,
+    recorder::Recorder,
+    scheduler::Bounds,
+    target::{Defaults, Targets},
 };
 
 /// How long the last outcomes may take to be written.
@@ -72,7 +84,11 @@ pub struct Resources {
 impl Resources {
     async fn parts(&self, settings: &Settings, lease: &Arc<Lease>) -> Result<Parts, StoreError> {
         let (client, clock) = (self.client.clone(), Arc::clone(&self.clock));
-        let targets = Targets { defaults: settings.defaults.clone(), master_keys: self.master_keys.clone(), clock: Arc::clone(&clock) };
+        let targets = Targets {
+            defaults: settings.defaults.clone(),
+            master_keys: self.master_keys.clone(),
+            clock: Arc::clone(&clock),
+        };
         Ok(Parts {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),

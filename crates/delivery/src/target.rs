@@ -130,10 +130,8 @@ impl Targets {
         let filter: Option<Result<Filter, _>> = filter.map(|filter| filter.parse());
         let filter_is_known = !matches!(filter, Some(Err(_)));
         let filter = filter.and_then(Result::ok);
-        let schedule = retries.map_or_else(
-            || defaults.schedule.clone(),
-            |retries| retries.schedule(defaults.schedule.jitter),
-        );
+        let schedule =
+            retries.map_or_else(|| defaults.schedule.clone(), |retries| retries.schedule(defaults.schedule.jitter));
         let rules = Rules { schedule, success: success_status.unwrap_or(defaults.success), gives_up: true };
         let gives_up = on_failure.unwrap_or(defaults.on_failure) == OnFailure::Skip;
         let access = Secrets::open(&subscription.secrets, self.master_keys.as_deref(), subscription.id)
@@ -164,9 +162,8 @@ impl Targets {
             format: format.unwrap_or(defaults.format),
             ordered_rules: Rules { gives_up, ..rules.clone() },
             rules,
-            timeout: timeout_ms.map_or(defaults.timeout, |millis| {
-                Duration::from_millis(millis.into()).min(defaults.timeout)
-            }),
+            timeout: timeout_ms
+                .map_or(defaults.timeout, |millis| Duration::from_millis(millis.into()).min(defaults.timeout)),
             headers: headers
                 .iter()
                 .filter_map(|(name, value)| {

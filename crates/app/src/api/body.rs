@@ -86,11 +86,7 @@ pub async fn read_json(state: &ApiState, request: Request, max: usize) -> Result
 ///
 /// # Errors
 /// As [`read_json`].
-pub async fn read_optional_json(
-    state: &ApiState,
-    request: Request,
-    max: usize,
-) -> Result<Option<Buffered>, ApiError> {
+pub async fn read_optional_json(state: &ApiState, request: Request, max: usize) -> Result<Option<Buffered>, ApiError> {
     if request.body().size_hint().exact() == Some(0) {
         return Ok(None);
     }

@@ -31,7 +31,8 @@ pub async fn ask(state: &ApiState, status: SubscriptionStatus) -> Result<Subscri
                 })
                 .await?;
             let now = state.clock.now();
-            let status = state.store.set_active(account, id, true, now).await.map_err(super::subscriptions::not_found)?;
+            let status =
+                state.store.set_active(account, id, true, now).await.map_err(super::subscriptions::not_found)?;
             state.refresh_catalogue().await;
             state.dispatcher.wake();
             Ok(status)

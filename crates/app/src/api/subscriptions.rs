@@ -291,10 +291,7 @@ async fn rotate_secret(
 async fn verify(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
-    let status = if status.subscription.options.pending.is_some() {
-        consent::ask(&state, status).await?
-    } else {
-        status
-    };
+    let status =
+        if status.subscription.options.pending.is_some() { consent::ask(&state, status).await? } else { status };
     Ok(Json(state.view(status)?).into_response())
 }

@@ -84,7 +84,11 @@ impl Wishes {
             format: wish(fields, "format", |raw| parsed("format", raw))?,
             filter: wish(fields, "filter", |raw| Ok(parsed::<Filter>("filter", raw)?.as_str().to_owned()))?,
             ordering: wish(fields, "ordering", |raw| {
-                word("ordering", raw, [("none", Ordering::None), ("subscription", Ordering::Subscription), ("key", Ordering::Key)])
+                word(
+                    "ordering",
+                    raw,
+                    [("none", Ordering::None), ("subscription", Ordering::Subscription), ("key", Ordering::Key)],
+                )
             })?,
             on_failure: wish(fields, "on_failure", |raw| {
                 word("on_failure", raw, [("block", OnFailure::Block), ("skip", OnFailure::Skip)])
@@ -264,7 +268,10 @@ fn retries(raw: &RawValue) -> Result<Retries, ApiError> {
             let exponential = Retries::Exponential {
                 first: members.remove("first").as_ref().and_then(millis).unwrap_or(u64::MAX),
                 factor: members.remove("factor").map_or(Some(2.0), |factor| factor.as_f64()).unwrap_or(f64::NAN),
-                longest: members.remove("longest").map_or(Some(86_400_000), |longest| millis(&longest)).unwrap_or(u64::MAX),
+                longest: members
+                    .remove("longest")
+                    .map_or(Some(86_400_000), |longest| millis(&longest))
+                    .unwrap_or(u64::MAX),
                 count: members
                     .remove("count")
                     .and_then(|count| u32::try_from(count.as_u64()?).ok())

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use hookcast_core::{
     format::Format,
     options::{Consent, OnFailure, Ordering},
-    sealing::MasterKey,
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate, RetrySchedule, SuccessRule},
+    sealing::MasterKey,
 };
 use tracing::Level;
 
@@ -348,7 +348,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "`block` or `skip`",
         show: plain,
         set: |config, raw| {
-            put(&mut config.delivery.on_failure, raw.one(choice([("block", OnFailure::Block), ("skip", OnFailure::Skip)])))
+            put(
+                &mut config.delivery.on_failure,
+                raw.one(choice([("block", OnFailure::Block), ("skip", OnFailure::Skip)])),
+            )
         },
     },
     Setting {
@@ -369,11 +372,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "`none`, `cloudevents` or `challenge`",
         show: plain,
         set: |config, raw| {
-            let kinds = [
-                ("none", None),
-                ("cloudevents", Some(Consent::CloudEvents)),
-                ("challenge", Some(Consent::Challenge)),
-            ];
+            let kinds =
+                [("none", None), ("cloudevents", Some(Consent::CloudEvents)), ("challenge", Some(Consent::Challenge))];
             put(&mut config.delivery.consent, raw.one(choice(kinds)))
         },
     },
@@ -392,9 +392,7 @@ pub(super) const SETTINGS: &[Setting] = &[
               before. `hookcast store rekey` brings all of it to the first. Empty: secrets are stored as they are.",
         allowed: "a list of at most 10 keys, each `hcmk_` and 32 bytes in base64; `hookcast store new-key` makes one",
         show: masked,
-        set: |config, raw| {
-            put(&mut config.encryption.master_keys, raw.list(10, |text| MasterKey::parse(text).ok()))
-        },
+        set: |config, raw| put(&mut config.encryption.master_keys, raw.list(10, |text| MasterKey::parse(text).ok())),
     },
     Setting {
         key: "notices.operators",

@@ -132,7 +132,7 @@ fn bytes_are_bounded_but_one_body_always_fits() {
 fn bodies_count_with_their_size_once_they_are_there() {
     let mut world = World::new(BOUNDS);
     assert_eq!(world.reserve(1, 1, 0), 1);
-    let work = Work { body: Bytes::from(vec![b' '; 700]), ..work_of(&mut world) };
+    let work = Work { message: message(&[b' '; 700]), ..work_of(&mut world) };
     world.scheduler.queue(work, 0, world.now);
     assert_eq!(world.held(), (1, 700, 0));
     let work = world.start().unwrap();

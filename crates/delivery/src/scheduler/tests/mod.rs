@@ -102,7 +102,7 @@ impl World {
             group,
             event: EventId::from_bytes([0; 16]),
             attempts: 0,
-            body: Bytes::from_static(b"{}"),
+            message: message(b"{}"),
             holder: Incarnation(1),
         };
         self.scheduler.queue(work, 2, self.now);
@@ -162,4 +162,9 @@ impl World {
 
 fn positions(work: &[Work]) -> Vec<u64> {
     work.iter().map(|work| work.delivery.position()).collect()
+}
+
+/// What is sent, of these bytes.
+fn message(body: &'static [u8]) -> Arc<Message> {
+    Arc::new(Message { content_type: "application/json", headers: Vec::new(), body: body.into() })
 }
