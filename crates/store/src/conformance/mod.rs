@@ -62,3 +62,4 @@ mod replacing;
 mod retention;
 mod subscriptions;
 mod transfer;
+mod transitions;

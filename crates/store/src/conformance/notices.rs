@@ -22,6 +22,7 @@ cases![
     a_mail_is_begun_once,
     a_postponed_one_may_be_mailed,
     where_nobody_is_left_nobody_is_told,
+    what_fails_after_the_deletion_is_not_told,
     what_its_owner_does_is_no_news,
 ];
 
@@ -141,6 +142,18 @@ async fn where_nobody_is_left_nobody_is_told(world: World) {
     fail(&world, &ada, 0).await;
     fail(&world, &ada, 1).await;
     world.unsubscribe(&ada).await;
+    assert!(take(&world, 2).await.is_empty());
+}
+
+async fn what_fails_after_the_deletion_is_not_told(world: World) {
+    let ada = world.subscriber("x").await;
+    world.send(2, &ada).await;
+    let claimed = world.here.claim(&ada, 2, NOW).await;
+    world.unsubscribe(&ada).await;
+    for (claimed, seconds) in claimed.iter().zip([1, 2]) {
+        let outcome = retried(claimed, at(seconds), at(60));
+        world.store().finish(world.here.holder, [outcome].into(), POLICY, at(seconds)).await.unwrap();
+    }
     assert!(take(&world, 2).await.is_empty());
 }
 

@@ -4,13 +4,15 @@ use std::{collections::HashMap, time::Duration};
 
 use hookcast_core::{
     clock::Timestamp,
+    delivery::DeliveryState,
+    id::EventId,
     options::{Options, Ordering},
     subscription::Subscription,
 };
 
 use super::{
     invariants::Dice,
-    process::{Process, delivered, failed, retried},
+    process::{EVERYTHING, Process, delivered, failed, retried},
     world::{LONG, NOW, World},
 };
 use crate::engine::{Claimed, Role};
@@ -46,6 +48,7 @@ struct Story {
     ada: Subscription,
     /// For each key the numbers of its events in the order of acceptance, and how many of them have ended.
     accepted: HashMap<String, Vec<u64>>,
+    events: HashMap<String, Vec<EventId>>,
     ended: HashMap<String, usize>,
     next: u64,
 }
@@ -57,17 +60,21 @@ async fn tell(world: World, seed: u64) {
     for _ in 0..2 {
         actors.push(Actor { process: world.process().await, runs: HashMap::new() });
     }
-    let (accepted, ended) = (HashMap::new(), HashMap::new());
-    let mut story = Story { world, dice: Dice(seed), now: NOW, actors, ada, accepted, ended, next: 0 };
-    for _ in 0..STEPS {
+    let (accepted, events, ended) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut story = Story { world, dice: Dice(seed), now: NOW, actors, ada, accepted, events, ended, next: 0 };
+    for step in 0..STEPS {
         story.now = story.now.plus(Duration::from_secs(1));
         let actor = story.dice.index(2);
         match story.dice.below(12) {
             0..3 => story.accept(actor).await,
-            3..6 => story.claim(actor).await,
+            3..5 => story.claim(actor).await,
+            5 => story.pass(actor).await,
             6..10 => story.finish(actor).await,
             10 => story.release(actor).await,
             _ => story.restart(actor).await,
+        }
+        if step % 5 == 0 {
+            story.check().await;
         }
     }
     story.drain().await;
@@ -84,19 +91,35 @@ fn number(claimed: &Claimed) -> u64 {
 impl Story {
     async fn accept(&mut self, actor: usize) {
         let mut batch = self.world.batch().by(&self.actors[actor].process).at(self.now);
+        let mut keys = Vec::new();
         for _ in 0..=self.dice.below(4) {
             let key = KEYS[self.dice.index(KEYS.len())];
             self.next += 1;
             batch = batch.event("x").keyed(key).payload(&self.next.to_string()).to([&self.ada]);
             self.accepted.entry(key.to_owned()).or_default().push(self.next);
+            keys.push(key);
         }
-        batch.accept().await;
+        for (key, receipt) in keys.into_iter().zip(batch.accept().await.receipts) {
+            self.events.entry(key.to_owned()).or_default().push(receipt.id);
+        }
     }
 
-    /// What is claimed of a key is what comes next of it, without a gap, and nobody holds anything else of it.
     async fn claim(&mut self, actor: usize) {
         let limit = 1 + self.dice.index(6);
         let claimed = self.actors[actor].process.claim(&self.ada, limit, self.now).await;
+        self.begin(actor, limit, claimed);
+    }
+
+    /// A pass takes the first of each key, whenever it is due, and nothing behind it.
+    async fn pass(&mut self, actor: usize) {
+        let limit = 1 + self.dice.index(3);
+        let claimed = self.actors[actor].process.pass(&self.ada, limit, EVERYTHING, self.now).await;
+        assert!(claimed.iter().all(|claimed| !self.actors[actor].runs.contains_key(&claimed.group.unwrap())));
+        self.begin(actor, limit, claimed);
+    }
+
+    /// What is claimed of a key is what comes next of it, without a gap, and nobody holds anything else of it.
+    fn begin(&mut self, actor: usize, limit: usize, claimed: Vec<Claimed>) {
         assert!(claimed.len() <= limit);
         for claimed in claimed {
             let group = claimed.group.unwrap();
@@ -153,6 +176,23 @@ impl Story {
             old.process.renew(moment, self.now).await.unwrap();
             self.now = self.now.plus(moment);
             self.world.store().rescue(self.now).await.unwrap();
+        }
+    }
+
+    /// Of each key's deliveries that have not ended only the first may be due, and is unless somebody holds it.
+    async fn check(&self) {
+        let records: HashMap<_, _> =
+            self.world.deliveries(&self.ada).await.into_iter().map(|record| (record.event, record)).collect();
+        for events in self.events.values() {
+            let mut unfinished = events
+                .iter()
+                .map(|event| &records[event])
+                .filter(|record| matches!(record.state, DeliveryState::Waiting | DeliveryState::Sending));
+            let Some(head) = unfinished.next() else { continue };
+            assert_eq!(head.due_at.is_some(), head.state == DeliveryState::Waiting, "{head:?}");
+            for record in unfinished {
+                assert_eq!(record.due_at, None, "{record:?} is behind {head:?}");
+            }
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Schema {
     pub oldest_reader: u32,
 }
 
+// A process that knows nothing of order and breakers breaks both, and cannot read deliveries with a group.
 pub(super) const SCHEMA: Schema = Schema { version: 2, oldest_reader: 2 };
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");

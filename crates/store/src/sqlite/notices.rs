@@ -19,7 +19,8 @@ use crate::{
     notices::{Notices, PendingNotice},
 };
 
-/// Leaves a notice. It is `now` when the change happens.
+/// Leaves a notice, unless the subscription is deleted or one of its kind was left at this very moment. It is `now` when the
+/// change happens.
 pub(super) fn leave(
     connection: &Connection,
     subscription: SubscriptionKey,
@@ -32,7 +33,8 @@ pub(super) fn leave(
     connection
         .prepare_cached(
             "INSERT INTO notices (id, subscription, kind, time, reason, failure_count, failing_since, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?4)",
+             SELECT ?1, key, ?3, ?4, ?5, ?6, ?7, ?4 FROM subscriptions WHERE key = ?2 AND deleted_at IS NULL
+             ON CONFLICT (id) DO NOTHING",
         )?
         .execute((
             id.to_bytes(),

@@ -79,9 +79,24 @@ local function is_meant(delivery)
     return (name == '' or head.name == name) and (not since or tonumber(head.time) >= since)
 end
 
+-- The next positions after one of what waits for no other. Where that is little, what waits behind it is not looked at.
+local function waiting_after(lane, position)
+    if call('ZCARD', root .. 'due:' .. lane) > PAGE then
+        return call('ZRANGEBYSCORE', root .. 'wait:' .. lane, '(' .. position, '+inf', 'LIMIT', 0, PAGE)
+    end
+    local page = {}
+    for _, member in ipairs(call('ZRANGE', root .. 'due:' .. lane, 0, -1)) do
+        if tonumber(member) > tonumber(position) then
+            page[#page + 1] = member
+        end
+    end
+    table.sort(page)
+    return page
+end
+
 -- The next positions after one, of what waits and, if so wished, of what has failed.
 local function page_after(lane, position)
-    local page = call('ZRANGEBYSCORE', root .. 'wait:' .. lane, '(' .. position, '+inf', 'LIMIT', 0, PAGE)
+    local page = waiting_after(lane, position)
     if failed then
         local more = call('ZRANGEBYSCORE', root .. 'failed:' .. lane, '(' .. position, '+inf', 'LIMIT', 0, PAGE)
         for _, member in ipairs(more) do

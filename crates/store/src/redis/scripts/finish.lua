@@ -36,8 +36,12 @@ local function settle_delivery(delivery, becomes)
     end
 end
 
--- Leaves a notice of a change and of the failures before it. Its id ends in its number, so that of one time none is like another.
+-- Leaves a notice of a change and of the failures before it; of a deleted subscription nothing is told. Its id ends in its number,
+-- so that of one time none is like another.
 local function leave_notice(lane, reason, failures, since)
+    if is_deleted(lane) then
+        return
+    end
     local number = struct.pack('>I8', call('HINCRBY', META, 'notice', 1))
     local id = string.sub(notice_id, 1, 9) .. string.sub(number, 2)
     call('HSET', root .. 'notice:' .. id, 'lane', lane, 'reason', reason, 'time', int(now), 'failures', failures,
@@ -76,8 +80,9 @@ local function note_success(lane)
     end
 end
 
--- A subscription's health after a failure, as `Health::after_failure` has it: what fails side by side counts once, and as of its
--- own time, since a retry queue that is drained late must not look like a long outage.
+-- What a failure makes of a subscription, by the rules of `transition.rs`, against which the conformance suite holds these: what
+-- fails side by side counts once, and as of its own time, since a retry queue that is drained late must not look like a long
+-- outage.
 local function note_failure(lane, began, ended, gone)
     healthy[lane] = false
     local key = root .. 'lane:' .. lane

@@ -3,6 +3,7 @@
 mod crashes;
 mod durability;
 mod memory;
+mod order;
 mod server;
 mod setup;
 mod tls;

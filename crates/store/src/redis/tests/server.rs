@@ -90,6 +90,8 @@ pub(super) struct Sender {
     pub store: Arc<dyn Store>,
     pub holder: Incarnation,
     pub subscription: SubscriptionId,
+    /// Which of the deliveries wait for each other.
+    pub ordering: Ordering,
     sent: u8,
 }
 
@@ -113,7 +115,7 @@ impl Sender {
         store.create_account(account, TokenHash::from_bytes([4; 32])).await.unwrap();
         let subscription = store.subscribe(subscription).await.unwrap().status.subscription.id;
         let holder = store.join(Role::Server, None, Duration::from_secs(1_000_000), NOW).await.unwrap();
-        Self { store, holder, subscription, sent: 0 }
+        Self { store, holder, subscription, ordering: Ordering::None, sent: 0 }
     }
 
     /// Accepts an event for the subscription, with a payload of about so many bytes.
@@ -130,7 +132,7 @@ impl Sender {
         };
         let catalogue = self.store.changes_since(Default::default()).await?.version;
         let recipients =
-            [Recipient { subscription: self.subscription, is_active: true, ordering: Ordering::None }].into();
+            [Recipient { subscription: self.subscription, is_active: true, ordering: self.ordering }].into();
         let batch = Batch {
             catalogue,
             holder: self.holder,
