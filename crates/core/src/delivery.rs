@@ -116,6 +116,8 @@ pub enum Failure {
     Connect,
     /// The TLS handshake failed.
     Tls,
+    /// The credentials were not to be had: no token came from where tokens are given out, or a key cannot be used.
+    Auth,
     /// The deadline passed.
     Timeout,
     /// The connection broke, or what came was not HTTP.
@@ -124,8 +126,8 @@ pub enum Failure {
 
 impl Failure {
     /// Every stage.
-    pub const ALL: [Self; 6] =
-        [Self::Dns, Self::AddressRefused, Self::Connect, Self::Tls, Self::Timeout, Self::Protocol];
+    pub const ALL: [Self; 7] =
+        [Self::Dns, Self::AddressRefused, Self::Connect, Self::Tls, Self::Auth, Self::Timeout, Self::Protocol];
 
     /// The stage's name, as the API has it.
     #[must_use]
@@ -135,6 +137,7 @@ impl Failure {
             Self::AddressRefused => "address_refused",
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Auth => "auth",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
         }

@@ -13,6 +13,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 pub use client_tls::{ClientTls, PEM_MAX};
 pub use headers::{CustomHeaders, HEADER_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES};
@@ -205,6 +206,24 @@ impl CallbackAuth {
         members.end(known)?;
         Ok(auth)
     }
+}
+
+impl ClientCredentials {
+    /// Tells them from others: the SHA-256 of all that they consist of.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let [scope, audience] = [&self.scope, &self.audience].map(|text| text.as_deref().unwrap_or_default());
+        digest([&self.token_url, &self.client_id, self.client_secret.expose_secret(), scope, audience])
+    }
+}
+
+/// The SHA-256 of texts. Each one's own hash has always the same length, so that texts cannot run into each other.
+fn digest<const N: usize>(parts: [&str; N]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(Sha256::digest(part));
+    }
+    hash.finalize().into()
 }
 
 impl fmt::Debug for CallbackAuth {

@@ -75,6 +75,7 @@ type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     https: HttpsConnector<GuardedConnector>,
+    guarded: GuardedConnector,
     timeout: Duration,
 }
 
@@ -87,7 +88,12 @@ impl Connector {
         timeout: Duration,
     ) -> Self {
         let guarded = GuardedConnector(Arc::new(Rules { allowed, connect_timeout }));
-        Self { https: HttpsConnector::from((guarded, tls)), timeout }
+        Self { https: HttpsConnector::from((guarded.clone(), tls)), guarded, timeout }
+    }
+
+    /// The same with other TLS.
+    pub(super) fn with_tls(&self, tls: ClientConfig) -> Self {
+        Self { https: HttpsConnector::from((self.guarded.clone(), tls)), ..self.clone() }
     }
 }
 
@@ -200,6 +206,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::client::tls;
 
     #[tokio::test]
     async fn addresses_are_tried_until_one_lets_connect() {
@@ -216,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_handshake_that_stalls_ends_without_help_from_the_request() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let tls = crate::client::tls::client_config(None).unwrap();
+        let tls = tls::anonymous(tls::trusted(None).unwrap()).unwrap();
         let allowed = AllowedNetworks::new(vec!["127.0.0.1/32".parse().unwrap()]);
         let mut connector = Connector::new(tls, allowed, Duration::from_secs(60), Duration::from_millis(50));
         let uri = format!("https://{}/", silent.local_addr().unwrap()).parse().unwrap();

@@ -29,10 +29,17 @@ impl ExchangeFailed {
             Some(dial) => dial.failure(),
             // Between our connector and a connection that stands there is only TLS.
             None if error.is_connect() && scheme == Some(&Scheme::HTTPS) => Failure::Tls,
+            // In TLS 1.3 a server judges the client's certificate when the client has finished the handshake already.
+            None if causes(error).any(is_tls) => Failure::Tls,
             None => Failure::Protocol,
         };
         // The outermost text only names the library.
         Self { failure, detail: describe(error.source().unwrap_or(error)) }
+    }
+
+    /// That the credentials were not to be had.
+    pub(super) fn auth(detail: &str) -> Self {
+        Self { failure: Failure::Auth, detail: detail.chars().take(DETAIL_MAX).collect() }
     }
 
     /// From an error in the midst of the answer's body.
@@ -50,6 +57,11 @@ pub(super) fn closed_unanswered(error: &legacy::Error) -> bool {
                 matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
             })
     })
+}
+
+fn is_tls(cause: &(dyn Error + 'static)) -> bool {
+    let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>())
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -1,6 +1,7 @@
 //! The only place that dials out: it sends requests, guards where they go, and reads bounded answers.
 
 mod answer;
+mod auth;
 mod connector;
 mod failure;
 mod retry_after;
@@ -23,10 +24,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
+pub use auth::{Authenticator, Credentials, TlsIdentity, Unfit};
+use auth::{Identities, Tokens};
 use connector::Connector;
 pub use connector::check_resolves;
 pub use failure::ExchangeFailed;
-pub use tls::ClientError;
+pub use tls::{ClientError, check_client_tls};
 
 /// How long a connection that nothing uses stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,14 +67,38 @@ impl ClientSettings {
 
 type HttpClient = legacy::Client<Connector, Full<Bytes>>;
 
+/// Two ways to send over the same kind of connection.
+#[derive(Clone, Debug)]
+struct HttpClients {
+    pooled: HttpClient,
+    /// Makes a new connection for each request.
+    unpooled: HttpClient,
+}
+
+impl HttpClients {
+    fn new(connector: Connector) -> Self {
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_buf_size(HEAD_MAX)
+            .retry_canceled_requests(true);
+        let unpooled = builder.pool_max_idle_per_host(0).build(connector.clone());
+        let pooled = builder.pool_max_idle_per_host(IDLE_PER_HOST).build(connector);
+        Self { pooled, unpooled }
+    }
+}
+
 /// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
 ///
 /// It follows no redirect and uses no proxy, whatever the environment says.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pooled: HttpClient,
-    /// Makes a new connection for each request.
-    unpooled: HttpClient,
+    /// For requests that show no certificate.
+    plain: HttpClients,
+    /// For those that do.
+    identities: Arc<Identities>,
+    tokens: Arc<Tokens>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -83,17 +110,12 @@ impl Client {
     ///
     /// The file of extra authorities cannot be read, or has no certificate or an unusable one.
     pub fn new(settings: ClientSettings, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
-        let tls = tls::client_config(settings.extra_authorities.as_deref())?;
+        let roots = tls::trusted(settings.extra_authorities.as_deref())?;
+        let tls = tls::anonymous(Arc::clone(&roots))?;
         let connector = Connector::new(tls, settings.allowed, settings.connect_timeout, settings.timeout);
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .http1_max_buf_size(HEAD_MAX)
-            .retry_canceled_requests(true);
-        let unpooled = builder.pool_max_idle_per_host(0).build(connector.clone());
-        let pooled = builder.pool_max_idle_per_host(IDLE_PER_HOST).build(connector);
-        Ok(Self { pooled, unpooled, timeout: settings.timeout, clock })
+        let identities = Arc::new(Identities::new(roots, connector.clone()));
+        let tokens = Arc::new(Tokens::new());
+        Ok(Self { plain: HttpClients::new(connector), identities, tokens, timeout: settings.timeout, clock })
     }
 
     /// Makes one attempt: posts `body` to an absolute `http` or `https` URL.
@@ -105,10 +127,30 @@ impl Client {
     /// more over a new one, since the receiver most likely closed it while it was idle. Deliveries are at-least-once
     /// anyway, and this is no failure that a receiver's owner could do something about.
     pub async fn send(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> AttemptResult {
-        match self.in_time(self.attempt(uri, headers, body)).await {
-            Ok(answer) => AttemptResult::Answered(answer),
-            Err(ExchangeFailed { failure, detail }) => AttemptResult::Unanswered { failure, detail },
-        }
+        told(self.in_time(self.timeout, self.attempt(&self.plain, uri, headers, body)).await)
+    }
+
+    /// The same with credentials. Asking for a token is part of the attempt: it takes of its time, and if there is none, the
+    /// attempt has failed. A header of that name that is there already is replaced.
+    pub async fn send_as(
+        &self,
+        credentials: &Credentials,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> AttemptResult {
+        let own = match credentials.identity.as_ref().map(|identity| self.identities.client(identity)).transpose() {
+            Ok(own) => own,
+            Err(refused) => return told(Err(ExchangeFailed::auth(&refused.to_string()))),
+        };
+        let clients = own.as_ref().unwrap_or(&self.plain);
+        told(match &credentials.authenticator {
+            None => self.in_time(self.timeout, self.attempt(clients, uri, headers, body)).await,
+            Some(authenticator) => {
+                let attempt = self.authenticated(clients, uri, headers, body, authenticator);
+                self.in_time(self.timeout, attempt).await
+            }
+        })
     }
 
     /// Sends a request as it is, and reads the whole answer.
@@ -121,9 +163,29 @@ impl Client {
         request: Request<Full<Bytes>>,
         max_body: usize,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
-        self.in_time(async {
+        self.exchange_over(&self.plain.pooled, request, max_body, self.timeout).await
+    }
+
+    /// The same over a new connection, and within another time.
+    async fn exchange_anew(
+        &self,
+        request: Request<Full<Bytes>>,
+        max_body: usize,
+        within: Duration,
+    ) -> Result<Response<Bytes>, ExchangeFailed> {
+        self.exchange_over(&self.plain.unpooled, request, max_body, within).await
+    }
+
+    async fn exchange_over(
+        &self,
+        client: &HttpClient,
+        request: Request<Full<Bytes>>,
+        max_body: usize,
+        within: Duration,
+    ) -> Result<Response<Bytes>, ExchangeFailed> {
+        self.in_time(within, async {
             let scheme = request.uri().scheme().cloned();
-            let response = self.pooled.request(request).await;
+            let response = client.request(request).await;
             let (head, body) =
                 response.map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?.into_parts();
             match Limited::new(body, max_body).collect().await {
@@ -138,22 +200,39 @@ impl Client {
         .await
     }
 
-    async fn attempt(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, ExchangeFailed> {
+    async fn attempt(
+        &self,
+        clients: &HttpClients,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, ExchangeFailed> {
         let request = post(uri.clone(), headers, body);
         let again = request.clone();
-        let (mut outcome, dialled) = connector::watch(self.pooled.request(request)).await;
+        let (mut outcome, dialled) = connector::watch(clients.pooled.request(request)).await;
         if !dialled && outcome.as_ref().is_err_and(failure::closed_unanswered) {
-            outcome = self.unpooled.request(again).await;
+            outcome = clients.unpooled.request(again).await;
         }
         let response = outcome.map_err(|error| ExchangeFailed::before_answer(&error, uri.scheme()))?;
         answer::read(response, &*self.clock).await.map_err(|error| ExchangeFailed::within_answer(&error))
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, ExchangeFailed>>) -> Result<T, ExchangeFailed> {
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
-            let detail = format!("there was no whole answer within {:?}", self.timeout);
+    async fn in_time<T>(
+        &self,
+        within: Duration,
+        work: impl Future<Output = Result<T, ExchangeFailed>>,
+    ) -> Result<T, ExchangeFailed> {
+        tokio::time::timeout(within, work).await.unwrap_or_else(|_| {
+            let detail = format!("there was no whole answer within {within:?}");
             Err(ExchangeFailed { failure: Failure::Timeout, detail })
         })
+    }
+}
+
+fn told(outcome: Result<Answer, ExchangeFailed>) -> AttemptResult {
+    match outcome {
+        Ok(answer) => AttemptResult::Answered(answer),
+        Err(ExchangeFailed { failure, detail }) => AttemptResult::Unanswered { failure, detail },
     }
 }
 

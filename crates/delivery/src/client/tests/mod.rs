@@ -1,6 +1,8 @@
 //! The client against real sockets.
 
+mod client_tls;
 mod failures;
+mod oauth2;
 mod receiver;
 mod trust;
 
