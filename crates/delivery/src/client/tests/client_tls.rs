@@ -63,16 +63,16 @@ impl Authority {
     }
 
     /// A client with a certificate of this authority, which trusts `ca`.
-    fn client(&self, key: &KeyPair, ca: Option<String>) -> ClientTls {
+    fn client(&self, key: &KeyPair, ca: Option<&str>) -> ClientTls {
         client_tls(&self.vouch("hookcast", key).pem(), &key.serialize_pem(), ca)
     }
 
-    fn credentials(&self, ca: Option<String>) -> Credentials {
+    fn credentials(&self, ca: Option<&str>) -> Credentials {
         credentials(self.client(&KeyPair::generate().unwrap(), ca))
     }
 }
 
-fn client_tls(certificate: &str, private_key: &str, ca: Option<String>) -> ClientTls {
+fn client_tls(certificate: &str, private_key: &str, ca: Option<&str>) -> ClientTls {
     let given = json!({ "certificate": certificate, "private_key": private_key, "ca": ca });
     ClientTls::parse("client_tls", given).unwrap()
 }
@@ -91,15 +91,15 @@ async fn a_certificate_opens_what_is_closed_without_it() {
     let authority = Authority::new();
     let receiver = authority.receiver();
     let client = client();
-    let ca = || Some(authority.pem());
+    let ca = authority.pem();
 
-    let credentials = authority.credentials(ca());
+    let credentials = authority.credentials(Some(&ca));
     for _ in 0..3 {
         assert_eq!(answered(send_as(&client, &credentials, &receiver).await).excerpt, "hello");
     }
     assert!(receiver.requests().iter().all(|request| request.connection == 0), "connections are kept");
 
-    let stranger = Authority::new().credentials(ca());
+    let stranger = Authority::new().credentials(Some(&ca));
     let untrusting = authority.credentials(None);
     for (credentials, told) in [
         (&stranger, "received fatal alert"),
@@ -132,10 +132,10 @@ async fn nobody_gets_the_connections_of_another_identity() {
     let receiver = authority.receiver();
     let client = client();
     let key = KeyPair::generate().unwrap();
-    let tls = authority.client(&key, Some(authority.pem()));
+    let tls = authority.client(&key, Some(&authority.pem()));
     let ada = credentials(tls.clone());
     let ada_made_anew = credentials(tls);
-    let bob = authority.credentials(Some(authority.pem()));
+    let bob = authority.credentials(Some(&authority.pem()));
     for credentials in [&ada, &bob, &ada_made_anew, &bob] {
         answered(send_as(&client, credentials, &receiver).await);
     }
@@ -152,11 +152,11 @@ async fn keys_may_be_of_several_kinds() {
     let sec1 = BASE64_STANDARD.encode(p256.serialize_der().split_off(138 - 109));
     let sec1 = format!("-----BEGIN EC PRIVATE KEY-----\n{sec1}\n-----END EC PRIVATE KEY-----\n");
     let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-    let ca = || Some(authority.pem());
+    let ca = authority.pem();
     for tls in [
-        authority.client(&p256, ca()),
-        client_tls(&authority.vouch("hookcast", &p256).pem(), &sec1, ca()),
-        authority.client(&ed25519, ca()),
+        authority.client(&p256, Some(&ca)),
+        client_tls(&authority.vouch("hookcast", &p256).pem(), &sec1, Some(&ca)),
+        authority.client(&ed25519, Some(&ca)),
     ] {
         assert_eq!(check_client_tls(&tls), Ok(()));
         answered(send_as(&client, &credentials(tls), &receiver).await);
@@ -186,7 +186,7 @@ async fn what_cannot_be_used_is_told_when_it_is_set_and_when_it_is_used() {
             "`client_tls.certificate` is not a certificate of X.509, version 3",
         ),
         (
-            client_tls(&certificate, &private_key, Some(hello("CERTIFICATE"))),
+            client_tls(&certificate, &private_key, Some(&hello("CERTIFICATE"))),
             "`client_tls.ca` has a certificate that cannot be that of an authority",
         ),
     ] {
@@ -201,7 +201,7 @@ async fn what_cannot_be_used_is_told_when_it_is_set_and_when_it_is_used() {
 async fn keys_are_not_shown() {
     let authority = Authority::new();
     let key = KeyPair::generate().unwrap();
-    let credentials = credentials(authority.client(&key, Some(authority.pem())));
+    let credentials = credentials(authority.client(&key, Some(&authority.pem())));
     let client = client();
     answered(send_as(&client, &credentials, &authority.receiver()).await);
     let shown = format!("{client:?} {credentials:?}");

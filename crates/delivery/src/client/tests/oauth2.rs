@@ -75,7 +75,7 @@ impl Peers {
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await?.to_bytes();
         let (status, body) = match path.as_str() {
-            "/hook" => (self.state().call(authorization), String::new()),
+            "/hook" => (self.state().call(&authorization), String::new()),
             _ => {
                 let answer = self.state().grant(&authorization, &body);
                 match answer {
@@ -117,7 +117,7 @@ impl Peers {
 }
 
 impl State {
-    fn call(&mut self, authorization: String) -> StatusCode {
+    fn call(&mut self, authorization: &str) -> StatusCode {
         let token = authorization.strip_prefix("Bearer ").unwrap();
         let is_good = self.good.contains(token);
         self.calls.push(token.to_owned());
