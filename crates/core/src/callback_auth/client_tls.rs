@@ -95,14 +95,7 @@ impl ClientTls {
     /// Tells it from others: the SHA-256 of all that it consists of.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let parts =
-            [self.certificate.as_str(), self.private_key.expose_secret(), self.ca.as_deref().unwrap_or_default()];
-        let mut hash = Sha256::new();
-        for part in parts {
-            // Each part's own hash has a length that is always the same, so that parts cannot run into each other.
-            hash.update(Sha256::digest(part));
-        }
-        hash.finalize().into()
+        super::digest([&self.certificate, self.private_key.expose_secret(), self.ca.as_deref().unwrap_or_default()])
     }
 }
 

@@ -15,11 +15,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::guard::mask_query;
 pub use client_tls::{ClientTls, PEM_MAX};
 pub use headers::{CustomHeaders, HEADER_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES};
 pub use members::Refused;
-
-use crate::guard::mask_query;
 use members::{Members, Rule};
 
 /// What a bearer token is made of, and an API key in a header of its own.

@@ -115,11 +115,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::client::tls;
 
     #[tokio::test]
     async fn a_handshake_that_stalls_ends_without_help_from_the_request() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let tls = crate::client::tls::client_config(None).unwrap();
+        let tls = tls::anonymous(tls::trusted(None).unwrap()).unwrap();
         let networks = AllowedNetworks::new(vec!["127.0.0.1/32".parse().unwrap()]);
         let rules = Rules { networks, ..Rules::default() };
         let road = Road { rules, proxy: None, connect_timeout: Duration::from_secs(60) };

@@ -34,11 +34,6 @@ pub enum ClientError {
     Tls(#[source] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 for HTTP/1.1, with the public authorities that browsers trust and those of the PEM file.
-pub(super) fn client_config(extra_authorities: Option<&Path>) -> Result<ClientConfig, ClientError> {
-    anonymous(trusted(extra_authorities)?)
-}
-
 /// The public authorities that browsers trust, and those of the PEM file.
 pub(super) fn trusted(extra_authorities: Option<&Path>) -> Result<Arc<RootCertStore>, ClientError> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -115,7 +110,7 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
 }
 
 fn refused(member: &str, rule: &'static str) -> Refused {
-    Refused::new(format!("client_tls.{member}"), rule)
+    Refused::new(format!("tls.{member}"), rule)
 }
 
 /// The certificates of a PEM file, of which there is at least one, each fit to be an authority's.

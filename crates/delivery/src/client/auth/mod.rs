@@ -4,14 +4,13 @@ mod identity;
 mod kept;
 mod oauth2;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hookcast_core::callback_auth::CallbackAuth;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use secrecy::ExposeSecret;
 use std::{fmt, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use hookcast_core::delivery::Answer;
+use hookcast_core::{callback_auth::CallbackAuth, delivery::Answer};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use secrecy::ExposeSecret;
 
 use super::{Client, ExchangeFailed, HttpClients};
 pub(super) use identity::Identities;

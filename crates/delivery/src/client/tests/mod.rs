@@ -1,7 +1,9 @@
 //! The client against real sockets.
 
+mod client_tls;
 mod failures;
 mod hostile;
+mod oauth2;
 mod proxies;
 mod proxy;
 mod receiver;
