@@ -150,7 +150,7 @@ async fn a_rotated_token_takes_the_place_of_the_one_that_asked() {
     let server = Home::new().serve();
     let ada = server.http.account("ada").await;
     let bob = server.http.account("bob").await;
-    let subscription = ada.subscribe("e", "http://127.0.0.1:1/").await;
+    let subscription = ada.subscribe("e", "http://127.0.0.1:3/").await;
 
     let rotated = ada.request(Method::POST, "/webhooks/account/rotate").send().await.expect(200);
     assert_eq!((&rotated["user_id"], &rotated["user_email"]), (&json!("ada"), &json!("ada@example.org")));

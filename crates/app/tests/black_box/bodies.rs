@@ -240,9 +240,9 @@ async fn the_operator_sets_the_limits() {
 async fn other_requests_have_sixty_four_kibibytes_at_the_most() {
     let server = Home::new().serve();
     let ada = server.http.account("ada").await;
-    let subscription = ada.subscribe("e", "http://127.0.0.1:1/").await.id;
+    let subscription = ada.subscribe("e", "http://127.0.0.1:3/").await.id;
     let path = format!("/webhooks/subscriptions/{subscription}");
-    let subscribe = json!({"event": "f", "url": "http://127.0.0.1:1/"}).to_string();
+    let subscribe = json!({"event": "f", "url": "http://127.0.0.1:3/"}).to_string();
     for (method, path, token, body) in [
         ("POST", "/webhooks/account", REGISTRATION_TOKEN, r#"{"user_id":"bob"}"#),
         ("POST", "/webhooks/subscribe", &ada.token, &subscribe),

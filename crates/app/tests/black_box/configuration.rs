@@ -16,7 +16,7 @@ const COMMANDS: [&[&str]; 6] = [
     &["migrate"],
     &["resend"],
     &["account", "list"],
-    &["trigger", "relation_added", "{}", "--server", "http://127.0.0.1:1"],
+    &["trigger", "relation_added", "{}", "--server", "http://127.0.0.1:3"],
     &["check-config"],
 ];
 

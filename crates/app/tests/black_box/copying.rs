@@ -144,7 +144,7 @@ async fn what_is_refused_changes_nothing() {
     let home = Home::new();
     let server = home.serve();
     let ada = server.http.account("ada").await;
-    ada.subscribe("x", "http://127.0.0.1:9/").await;
+    ada.subscribe("x", "http://127.0.0.1:4/").await;
     let refused = |arguments: &[&str], words: &str| {
         let complaint = home.refusal(&[&["store", "copy"], arguments].concat());
         assert!(complaint.contains(words) && !complaint.contains("hunter2"), "{arguments:?}: {complaint}");
@@ -162,7 +162,7 @@ async fn what_is_refused_changes_nothing() {
     refused(&["--from", SOURCE, "--to", SOURCE], "both URLs name the same store");
     std::os::unix::fs::symlink(home.database(), home.path().join("link.db")).unwrap();
     refused(&["--from", SOURCE, "--to", "sqlite://link.db"], "both URLs name the same store");
-    refused(&["--from", SOURCE, "--to", "postgres://me:hunter2@127.0.0.1:1/x"], "the store at postgres://me:***@");
+    refused(&["--from", SOURCE, "--to", "postgres://me:hunter2@127.0.0.1:3/x"], "the store at postgres://me:***@");
     assert!(!home.path().join("moved").exists() && !home.path().join("data/hookcats.db").exists());
     home.assert_stores(&before);
 
@@ -188,7 +188,7 @@ async fn a_copy_that_is_killed_goes_on_when_it_is_run_again() {
     let server = home.serve();
     let ada = server.http.account("ada").await;
     for n in 0..4 {
-        let subscription = ada.subscribe("many", &format!("http://127.0.0.1:9/{n}")).await;
+        let subscription = ada.subscribe("many", &format!("http://127.0.0.1:4/{n}")).await;
         ada.set_active(&subscription.id, false).await;
     }
     for _ in 0..5 {

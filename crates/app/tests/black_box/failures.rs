@@ -21,7 +21,7 @@ use crate::support::{
 #[tokio::test]
 async fn every_answer_but_200_is_a_failure() {
     let receiver = Receiver::start().await;
-    let server = without_retries().serve();
+    let server = without_retries().set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0").serve();
     let ada = server.http.account("ada").await;
     let subscription = ada.subscribe("judged", &receiver.url).await;
     let statuses = [201, 202, 204, 206, 299, 300, 302, 304, 400, 404, 500, 599];

@@ -203,6 +203,7 @@ async fn a_full_store_has_room_for_what_becomes_of_its_events() {
     let receiver = Receiver::start().await;
     let home = Home::new()
         .set("HOOKCAST_DATABASE_MAX_SIZE", "1MiB")
+        .set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0")
         .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", &["1ms"; 100].join(","));
     let server = home.serve();
     let ada = server.http.account("ada").await;

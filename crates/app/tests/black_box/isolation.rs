@@ -90,10 +90,11 @@ async fn all_subscriptions_together_get_no_more_at_once_than_they_may() {
     let server = very_patient().set("HOOKCAST_DELIVERY_MAX_IN_FLIGHT", "8").serve();
     let paths = subscribe_to_paths(&server, &receiver, 40).await;
     server.http.trigger_many("load", 5).await;
-    let mut arrived = receiver.take(8).await;
+    // One account alone leaves a quarter to others.
+    let mut arrived = receiver.take(6).await;
     receiver.let_through(200);
-    arrived.extend(receiver.take(192).await);
-    assert_eq!(receiver.most_open(), 8);
+    arrived.extend(receiver.take(194).await);
+    assert!((6..=8).contains(&receiver.most_open()), "{}", receiver.most_open());
     let pairs: BTreeSet<_> = arrived.iter().map(|received| (received.id(), received.uri.path().to_owned())).collect();
     assert_eq!(pairs.len(), 200);
     assert_eq!(pairs.into_iter().map(|(_, path)| path).collect::<BTreeSet<_>>(), paths);

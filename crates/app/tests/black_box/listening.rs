@@ -201,7 +201,7 @@ fn what_cannot_be_listened_with_is_refused() {
         (&["--secret-file", "empty"], "hookcast: empty holds no secret".into()),
         (&["--secret-file", "bad"], "hookcast: bad, line 2: a signing secret is `whsec_` followed by".into()),
         (
-            &["--forward", "http://127.0.0.1:1", "--status", "503"],
+            &["--forward", "http://127.0.0.1:3", "--status", "503"],
             "hookcast: --status with --forward needs --fail".into(),
         ),
     ] {

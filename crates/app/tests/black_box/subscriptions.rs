@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Where nobody listens.
-const URL: &str = "http://127.0.0.1:1/hook?token=1";
+const URL: &str = "http://127.0.0.1:3/hook?token=1";
 
 fn path(id: &str) -> String {
     format!("/webhooks/subscriptions/{id}")
@@ -62,7 +62,7 @@ async fn the_same_event_and_url_again_is_the_subscription_that_exists() {
     assert_eq!(ada.try_subscribe("e", URL).await.expect(200), as_it_is);
     home.assert_stores(&before);
 
-    let others = [("E", URL), ("e", "http://127.0.0.1:1/hook?token=2"), ("e", "http://127.0.0.1:1/hook")];
+    let others = [("E", URL), ("e", "http://127.0.0.1:3/hook?token=2"), ("e", "http://127.0.0.1:3/hook")];
     let mut ids = BTreeSet::from([first.id]);
     for (event, url) in others {
         ids.insert(ada.subscribe(event, url).await.id);
@@ -101,10 +101,12 @@ async fn event_types_have_few_characters() {
         assert_eq!((&receipt["event"], &receipt["subscriptions"]), (&json!(event), &json!(1)));
     }
     let before = home.stored();
-    for event in ["", " ", "a b", "é", "a*", "a\n", "a\u{0}", "a\\", "a?", "😀", &"x".repeat(257)] {
+    for event in ["", " ", "a b", "é", "a\n", "a\u{0}", "a\\", "a?", "😀", &"x".repeat(257)] {
         ada.try_subscribe(event, URL).await.expect_invalid("event");
         server.http.try_trigger(&json!({"event": event, "payload": 1})).await.expect_invalid("event");
     }
+    // A pattern may be wanted, and is no type of an event.
+    server.http.try_trigger(&json!({"event": "a*", "payload": 1})).await.expect_invalid("event");
     home.assert_stores(&before);
 }
 
@@ -120,7 +122,7 @@ async fn a_rotated_secret_signs_from_then_on() {
 
     for _ in 0..2 {
         let path = format!("{}/rotate-secret", path(&first.id));
-        let mut rotated = ada.request(Method::POST, &path).send().await.expect(200);
+        let mut rotated = ada.request(Method::POST, &path).json(&json!({"overlap": "0"})).send().await.expect(200);
         let secret = rotated.as_object_mut().unwrap().remove("secret").unwrap();
         assert_eq!(ada.subscription(&first.id).await["url"], rotated["url"]);
         server.http.trigger("e", json!(2)).await;

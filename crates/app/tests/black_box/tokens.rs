@@ -88,7 +88,7 @@ fn nothing_is_made_where_both_tokens_are_configured() {
 fn hookcast_trigger_finds_the_token_that_the_server_has_made() {
     let home = Home::new().unset("WEBHOOK_TRIGGER_TOKEN");
     let arguments = ["trigger", "relation_added", "{}", "--server"];
-    let complaint = home.refusal(&[&arguments[..], &["http://127.0.0.1:1"]].concat());
+    let complaint = home.refusal(&[&arguments[..], &["http://127.0.0.1:3"]].concat());
     assert!(complaint.contains("data/hookcast.db.tokens.toml is not there: start the server first"), "{complaint}");
     let server = home.serve();
     home.expect(&[&arguments[..], &[&format!("http://{}", server.address)]].concat());
@@ -103,7 +103,7 @@ fn a_damaged_file_of_tokens_is_named_and_not_shown() {
         ("registration_token = 'hunter2'", "has no `trigger_token`"),
     ] {
         fs::write(file(&home), text).unwrap();
-        for command in [&["serve"][..], &["trigger", "relation_added", "--server", "http://127.0.0.1:1"]] {
+        for command in [&["serve"][..], &["trigger", "relation_added", "--server", "http://127.0.0.1:3"]] {
             let complaint = home.refusal(command);
             assert!(complaint.contains(&format!("data/hookcast.db.tokens.toml {reason}")), "{complaint}");
             assert!(!complaint.contains("hunter2"), "{complaint}");

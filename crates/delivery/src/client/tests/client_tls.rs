@@ -175,19 +175,19 @@ async fn what_cannot_be_used_is_told_when_it_is_set_and_when_it_is_used() {
     for (tls, told) in [
         (
             client_tls(&certificate, &other.serialize_pem(), None),
-            "`client_tls.private_key` does not belong to the certificate",
+            "`tls.private_key` does not belong to the certificate",
         ),
         (
             client_tls(&certificate, &hello("PRIVATE KEY"), None),
-            "`client_tls.private_key` must be RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519",
+            "`tls.private_key` must be RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519",
         ),
         (
             client_tls(&hello("CERTIFICATE"), &private_key, None),
-            "`client_tls.certificate` is not a certificate of X.509, version 3",
+            "`tls.certificate` is not a certificate of X.509, version 3",
         ),
         (
             client_tls(&certificate, &private_key, Some(&hello("CERTIFICATE"))),
-            "`client_tls.ca` has a certificate that cannot be that of an authority",
+            "`tls.ca` has a certificate that cannot be that of an authority",
         ),
     ] {
         assert_eq!(check_client_tls(&tls).unwrap_err().to_string(), told);
