@@ -99,8 +99,8 @@ impl Secrets {
         });
         let earlier: Vec<_> = earlier.collect::<Result<_, SecretsError>>()?;
         let keys = Keyring::from_parts(document.key.as_deref().map(key).transpose()?, earlier);
-        let auth = document.auth.map(|auth| CallbackAuth::from_secret_json(auth)).transpose();
-        let tls = document.tls.map(|tls| ClientTls::from_secret_json(tls)).transpose();
+        let auth = document.auth.map(CallbackAuth::from_secret_json).transpose();
+        let tls = document.tls.map(ClientTls::from_secret_json).transpose();
         Ok(Self {
             keys,
             auth: auth.map_err(|_| SecretsError::Malformed("the authentication"))?,

@@ -79,6 +79,7 @@ impl fmt::Display for Section {
 }
 
 /// One thing on its way from store to store, as both must have it.
+#[expect(clippy::large_enum_variant, reason = "a portion holds so few that their size in memory is of no account")]
 #[derive(Clone, Debug)]
 pub enum Item {
     /// Of [`Section::Accounts`].

@@ -60,7 +60,7 @@ impl Wishes {
     pub async fn take(fields: &mut Fields<'_>, state: &ApiState) -> Result<Self, ApiError> {
         let auth = wish(fields, "auth", |raw| {
             let judge = |url: &str| state.parse_url(url).map(drop);
-            CallbackAuth::parse("auth", value(raw), judge).map_err(refused)
+            CallbackAuth::parse("auth", value(raw), judge).map_err(|error| refused(&error))
         })?;
         if let Some(url) = auth.as_ref().and_then(Option::as_ref).and_then(CallbackAuth::token_url)
             && let Ok(url) = state.parse_url(url)
@@ -68,8 +68,8 @@ impl Wishes {
             state.check_resolves("auth", &url).await?;
         }
         let tls = wish(fields, "tls", |raw| {
-            let tls = ClientTls::parse("tls", value(raw)).map_err(refused)?;
-            client::check_client_tls(&tls).map_err(refused)?;
+            let tls = ClientTls::parse("tls", value(raw)).map_err(|error| refused(&error))?;
+            client::check_client_tls(&tls).map_err(|error| refused(&error))?;
             Ok(tls)
         })?;
         let signature: Option<Scheme> = wish(fields, "signature", |raw| parsed("signature", raw))?.flatten();
@@ -103,7 +103,9 @@ impl Wishes {
                 word("success_status", raw, [("200", SuccessRule::Exactly200), ("2xx", SuccessRule::Any2xx)])
             })?,
             timeout_ms: wish(fields, "timeout", |raw| timeout(raw, state))?,
-            headers: wish(fields, "headers", |raw| CustomHeaders::parse("headers", &value(raw)).map_err(refused))?,
+            headers: wish(fields, "headers", |raw| {
+                CustomHeaders::parse("headers", &value(raw)).map_err(|error| refused(&error))
+            })?,
             consent: wish(fields, "consent", |raw| {
                 word("consent", raw, [("cloudevents", Consent::CloudEvents), ("challenge", Consent::Challenge)])
             })?,
@@ -223,7 +225,7 @@ fn value(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-fn refused(refused: Refused) -> ApiError {
+fn refused(refused: &Refused) -> ApiError {
     ApiError::invalid_field(&refused.member, &refused.rule)
 }
 

@@ -104,7 +104,8 @@ async fn too_many_failures_deactivate_once_they_have_lasted_long_enough() {
 async fn failures_that_have_not_lasted_for_days_deactivate_nothing() {
     let receiver = Receiver::start().await;
     receiver.always(500);
-    let (server, ada, subscription) = subscribed(&without_retries().set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0"), &receiver).await;
+    let (server, ada, subscription) =
+        subscribed(&without_retries().set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0"), &receiver).await;
     // One after the other, since those that fail side by side count once.
     for _ in 0..60 {
         trigger_until(&server, "failed").await;

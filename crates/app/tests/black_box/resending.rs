@@ -37,9 +37,7 @@ async fn a_pass_sends_what_is_due_and_says_so() {
 async fn a_pass_tries_each_delivery_once_and_tells_of_failures() {
     let receiver = Receiver::start().await;
     receiver.always(500);
-    let home = Home::new()
-        .set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h")
-        .set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0");
+    let home = Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h").set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0");
     let server = home.serve();
     leave_waiting(&server, &receiver, 20).await;
     assert!(server.stop().success());
@@ -214,7 +212,8 @@ async fn leave_waiting(server: &Server, receiver: &Receiver, count: usize) -> Ve
     let ids = server.http.trigger_many("failing", count).await;
     eventually("every failure", async || {
         let deliveries = ada.deliveries(&subscription.id).await;
-        let is_tried = |delivery: &Value| delivery["state"] == "waiting" && delivery["attempts"].as_array().unwrap().len() == 1;
+        let is_tried =
+            |delivery: &Value| delivery["state"] == "waiting" && delivery["attempts"].as_array().unwrap().len() == 1;
         (deliveries.len() == count && deliveries.iter().all(is_tried)).then_some(())
     })
     .await;
