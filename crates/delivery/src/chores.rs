@@ -21,12 +21,12 @@ pub async fn rescue(dispatcher: &Arc<Dispatcher>) {
     let parts = dispatcher.parts();
     loop {
         tokio::time::sleep(RESCUE_EVERY).await;
-        dispatcher.set_share(parts.lease.nodes());
         // First its own: after a jump of the clock it would else take over from itself what it is sending.
         let rescued = match parts.lease.renew().await {
             Ok(()) => parts.store.rescue(parts.clock.now()).await,
             Err(error) => Err(error),
         };
+        dispatcher.set_share(parts.lease.nodes());
         match rescued {
             Ok(0) => {}
             Ok(rescued) => {

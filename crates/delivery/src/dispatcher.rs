@@ -110,7 +110,9 @@ impl Dispatcher {
     pub fn set_share(self: &Arc<Self>, nodes: u32) {
         let now = Instant::now();
         let mut scheduler = self.scheduler();
-        scheduler.set_share(nodes, now);
+        if scheduler.set_share(nodes, now) {
+            tracing::info!("{nodes} nodes send and share what a subscription's limits allow");
+        }
         self.start_all(&mut scheduler, now);
         self.set_timer(&scheduler);
     }
@@ -278,11 +280,15 @@ impl Dispatcher {
         }
     }
 
-    /// Ends an attempt and takes the next delivery. Room that one attempt leaves may be room for more than one, since limits grow:
-    /// others start by themselves.
+    /// Ends an attempt and takes the next delivery, under the rules that the subscription has by now. Room that one attempt leaves
+    /// may be room for more than one, since limits grow: others start by themselves.
     fn end(self: &Arc<Self>, work: &Work, feedback: Feedback, is_settled: bool) -> (Ended, Option<Work>) {
         let now = Instant::now();
+        let target = self.parts.directory.target(work.subscription);
         let mut scheduler = self.scheduler();
+        if let Some(target) = target {
+            scheduler.follow(work.subscription, &target.lane, now);
+        }
         let ended = scheduler.end(work, feedback, is_settled, now);
         let next = scheduler.start_next(now);
         if next.is_some() {

@@ -124,6 +124,8 @@ impl Service {
         let (store, clock) = (&resources.store, &resources.clock);
         let node = settings.delivers.then(|| Node(rand::random()));
         let lease = resources.lease(role, node, settings.lease).await?;
+        // Tells how many nodes there are: a new one takes its part from the beginning, and not all.
+        lease.renew().await?;
         let (recorder, recorder_task) =
             Recorder::new(Arc::clone(store), Arc::clone(clock), settings.health, settings.in_flight);
         let parts = resources.parts(&settings, &lease).await?;
@@ -136,6 +138,7 @@ impl Service {
             bytes: settings.bytes,
         };
         let dispatcher = Dispatcher::new(parts, recorder, bounds);
+        dispatcher.set_share(lease.nodes());
 
         let told = Arc::clone(&dispatcher);
         let recorder = tokio::spawn(recorder_task.run(move |recorded| {

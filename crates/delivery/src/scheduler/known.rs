@@ -40,6 +40,14 @@ impl Scheduler {
         }
     }
 
+    /// Lets the rules of a subscription hold from now on for what is queued already.
+    pub fn follow(&mut self, subscription: SubscriptionId, rules: &Arc<LaneRules>, now: Instant) {
+        if let Some(key) = self.lane_of.get(&subscription).copied() {
+            self.follow_rules(key, rules, now);
+            self.settle(key, now);
+        }
+    }
+
     /// Gives a lane the rules that hold now. Its account is always the same; where its host is another one, what it has in flight
     /// counts there from now on. Whoever calls this settles the lane.
     pub(super) fn follow_rules(&mut self, key: Key, rules: &Arc<LaneRules>, now: Instant) {

@@ -200,16 +200,18 @@ impl Scheduler {
         }
     }
 
-    /// Says how many nodes send, this one included: each uses its part of what a subscription's own limits allow.
-    pub fn set_share(&mut self, nodes: u32, now: Instant) {
+    /// Says how many nodes send, this one included: each uses its part of what a subscription's own limits allow. Answers
+    /// whether that is news.
+    pub fn set_share(&mut self, nodes: u32, now: Instant) -> bool {
         if self.frame.nodes == nodes.max(1) {
-            return;
+            return false;
         }
         self.frame.nodes = nodes.max(1);
         for key in self.keys() {
             self.lanes[key].adapt(self.frame);
             self.settle(key, now);
         }
+        true
     }
 
     /// When [`wake`](Self::wake) has something to do.

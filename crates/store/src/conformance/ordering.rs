@@ -16,6 +16,7 @@ cases![
     nobody_else_gets_any_of_a_group_that_is_held,
     what_follows_goes_when_the_run_has_ended,
     what_follows_a_failure_waits_for_it,
+    what_has_still_to_be_given_back_is_not_taken,
     one_that_is_given_up_lets_the_next_go,
     what_is_given_back_is_in_order_again,
     what_a_dead_process_held_is_in_order_again,
@@ -104,6 +105,21 @@ async fn what_follows_a_failure_waits_for_it(world: World) {
     let again = world.here.claim(&ada, 100, at(60)).await;
     assert_eq!(payloads(&again), [1, 2, 3, 4]);
     assert_eq!(again.iter().map(|claimed| claimed.attempts).collect::<Vec<_>>(), [1, 0, 0, 0]);
+}
+
+/// A run's failure is recorded before the rest of the run is given back, and may be due again before that.
+async fn what_has_still_to_be_given_back_is_not_taken(world: World) {
+    let ada = world.ordered("x", Ordering::Subscription).await;
+    send(&world, &ada, &[1, 2, 3, 4]).await;
+    let run = world.here.claim(&ada, 3, NOW).await;
+    world.here.finish([retried(&run[0], NOW, at(1))], NOW).await;
+    world.here.release(&run[1..2], NOW).await;
+    let again = world.here.claim(&ada, 100, at(1)).await;
+    assert_eq!(payloads(&again), [1, 2]);
+    world.here.release(&run[2..], at(1)).await;
+    assert_eq!(claimed(&world.here, &ada, at(2)).await, NOTHING);
+    world.here.finish([delivered(&again[0], at(2)), delivered(&again[1], at(2))], at(2)).await;
+    assert_eq!(claimed(&world.here, &ada, at(2)).await, [3, 4]);
 }
 
 async fn one_that_is_given_up_lets_the_next_go(world: World) {

@@ -264,13 +264,16 @@ impl ClaimedLane {
         let mut statement = transaction.prepare_cached(sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
         while let Some(row) = rows.next()? {
-            if self.limit == 0 || !claimed.is_empty() && *bytes >= claim.max_bytes {
+            let state = row.get::<_, i16>(1)?;
+            // Whoever holds what follows a head that waits has still to give it back, and what comes behind waits for that.
+            let is_held = state == state_code(DeliveryState::Sending);
+            if is_held || self.limit == 0 || !claimed.is_empty() && *bytes >= claim.max_bytes {
                 break;
             }
             let delivery = read_claimed(row, self.subscription)?;
             *bytes += delivery.event.payload.get().len();
             self.limit -= 1;
-            self.from_waiting += i64::from(row.get::<_, i16>(1)? == state_code(DeliveryState::Waiting));
+            self.from_waiting += i64::from(state == state_code(DeliveryState::Waiting));
             found.push(row.get::<_, i64>(0)?);
             claimed.push(delivery);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, AtomicUsize, Ordering},
@@ -63,9 +64,12 @@ impl From<u16> for Reply {
     }
 }
 
+type Judge = Box<dyn FnMut(&Received) -> Reply + Send>;
+
 struct Script {
     received: mpsc::UnboundedSender<Received>,
     next: Mutex<VecDeque<Reply>>,
+    judge: Mutex<Option<Judge>>,
     then: AtomicU16,
     /// Answers wait for a permit each, once there is to be a gate.
     gate: Semaphore,
@@ -89,17 +93,27 @@ impl Receiver {
 
     /// One whose first `open` requests are answered, and the others when [`let_through`](Self::let_through) says so.
     pub async fn start_gated(open: usize) -> Self {
+        Self::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), open).await
+    }
+
+    /// One at this address.
+    pub async fn start_at(address: SocketAddr) -> Self {
+        Self::bind(address, Semaphore::MAX_PERMITS >> 1).await
+    }
+
+    async fn bind(address: SocketAddr, open: usize) -> Self {
         let (sender, received) = mpsc::unbounded_channel();
         let script = Arc::new(Script {
             received: sender,
             next: Mutex::default(),
+            judge: Mutex::default(),
             then: AtomicU16::new(200),
             gate: Semaphore::new(open),
             total: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -111,8 +125,14 @@ impl Receiver {
         self.script.next.lock().unwrap().extend(replies.into_iter().map(Into::into));
     }
 
+    /// Answers from now on as this says of each request, instead of [`always`](Self::always).
+    pub fn judge<R: Into<Reply>>(&self, mut judge: impl FnMut(&Received) -> R + Send + 'static) {
+        *self.script.judge.lock().unwrap() = Some(Box::new(move |request| judge(request).into()));
+    }
+
     /// Answers with this status from now on.
     pub fn always(&self, status: u16) {
+        *self.script.judge.lock().unwrap() = None;
         self.script.then.store(status, Ordering::SeqCst);
     }
 
@@ -168,10 +188,12 @@ async fn answer(
     let open = script.open.fetch_add(1, Ordering::SeqCst) + 1;
     script.most_open.fetch_max(open, Ordering::SeqCst);
     script.total.fetch_add(1, Ordering::SeqCst);
-    let _ = script.received.send(Received { method, uri, headers, body, at: Instant::now() });
+    let request = Received { method, uri, headers, body, at: Instant::now() };
+    let _ = script.received.send(request.clone());
     script.gate.acquire().await.unwrap().forget();
     let reply = script.next.lock().unwrap().pop_front();
-    let reply = reply.unwrap_or_else(|| script.then.load(Ordering::SeqCst).into());
+    let judged = || script.judge.lock().unwrap().as_mut().map(|judge| judge(&request));
+    let reply = reply.or_else(judged).unwrap_or_else(|| script.then.load(Ordering::SeqCst).into());
     script.open.fetch_sub(1, Ordering::SeqCst);
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {

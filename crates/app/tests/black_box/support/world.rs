@@ -98,6 +98,15 @@ impl Account {
         Subscription { id: text("id"), secret: text("secret") }
     }
 
+    /// Subscribes to one type of event at one URL, with these options.
+    pub async fn subscribe_with(&self, event: &str, url: &str, options: Value) -> Subscription {
+        let mut body = options;
+        (body["event"], body["url"]) = (event.into(), url.into());
+        let answer = self.request(Method::POST, "/webhooks/subscribe").json(&body).send().await.expect(201);
+        let text = |member: &str| answer[member].as_str().unwrap().to_owned();
+        Subscription { id: text("id"), secret: text("secret") }
+    }
+
     pub async fn try_subscribe(&self, event: &str, url: &str) -> Answer {
         let body = json!({"event": event, "url": url});
         self.http.post("/webhooks/subscribe").bearer(&self.token).json(&body).send().await

@@ -134,7 +134,9 @@ impl Model {
                 4 => rules.host = "https://1.example".into(),
                 _ => rules.rate_limit = Some(50.0),
             }),
-            Step::Share { nodes } => self.world.scheduler.set_share(nodes, self.world.now),
+            Step::Share { nodes } => {
+                self.world.scheduler.set_share(nodes, self.world.now);
+            }
             Step::Look => {
                 self.world.full_lanes();
             }

@@ -31,14 +31,15 @@ local function claim(wanted, delivery)
         { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event, head, payload, key or '' }
 end
 
--- Claims what follows a head in its group. Where another process still holds some of that, it has given back the head.
+-- Claims what follows a head in its group, up to one that is held: whoever holds it has still to give it back.
 local function claim_followers(wanted, head, limit)
     local followers = in_order(head.lane, head.group, limit, head)
     for count, position in ipairs(followers) do
-        if is_enough() then
+        local delivery = read_delivery(position)
+        if delivery.state ~= WAITING or is_enough() then
             return count - 1
         end
-        claim(wanted, read_delivery(position))
+        claim(wanted, delivery)
     end
     return #followers
 end
