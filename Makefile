@@ -55,7 +55,7 @@ costs: build tools-stores tools-costs ## What events and deliveries cost on each
 
 # Sanitizers are a nightly feature; the variable lets the stable compiler have them.
 fuzz: tools-c tools-fuzz ## Fuzz what reads foreign text, each target for FUZZ_SECONDS (60)
-	for target in canonical callback_url; do \
+	for target in $$($(CARGO) fuzz list); do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$${FUZZ_SECONDS-60} || exit 1; \
 	done
 
@@ -73,9 +73,10 @@ tools-c:
 	@command -v cc >/dev/null || { echo "installing a C compiler (package gcc)"; $(APT) gcc libc6-dev; }
 
 tools-stores:
-	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server pgbouncer python3 >/dev/null || \
-		{ echo "installing PostgreSQL, Redis and PgBouncer (packages postgresql, redis-server, pgbouncer, python3)"; \
-		$(APT) postgresql redis-server pgbouncer python3; }
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server >/dev/null && \
+		command -v pgbouncer >/dev/null && command -v python3 >/dev/null && [ -x /bin/kill ] || \
+		{ echo "installing PostgreSQL, Redis and PgBouncer (packages postgresql, redis-server, pgbouncer, python3, procps)"; \
+		$(APT) postgresql redis-server pgbouncer python3 procps; }
 
 tools-mail:
 	@/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || \
@@ -102,4 +103,4 @@ tools-image:
 	@command -v python3 >/dev/null || { echo "installing Python (package python3)"; $(APT) python3; }
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends
+APT = $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
