@@ -4,13 +4,13 @@
 //! that gets no more, and room that somebody else wants is free before it is asked for. They hold for accounts first, and for
 //! the lanes of an account within what the account may have.
 
-/// An account may have so many times what is left over: alone it has five sixths of everything.
-const GREED: usize = 8;
+/// An account may have so many times what is left over: alone it has nine tenths of everything, and all but one of a few.
+const GREED: usize = 16;
 
-/// The last sixteenth of everything is for accounts that have nothing yet.
-const FOR_NEW_ACCOUNTS: usize = 16;
+/// The last part of everything, one in so many, is for accounts that have nothing yet.
+const FOR_NEW_ACCOUNTS: usize = 32;
 
-/// The last quarter of what an account may have is for its lanes that have nothing yet.
+/// The last part of what an account may have, one in so many, is for its lanes that have nothing yet.
 const FOR_NEW_LANES: usize = 4;
 
 /// Something that is shared: how much there is of it, and how much of that is left.
@@ -23,7 +23,7 @@ pub(super) struct Pool {
 impl Pool {
     /// What is shared by the lanes of an account that has `own` of this.
     pub(super) fn of_account(self, own: usize) -> Self {
-        let left = self.free.saturating_sub(self.all.div_ceil(FOR_NEW_ACCOUNTS));
+        let left = self.free.saturating_sub(self.all / FOR_NEW_ACCOUNTS);
         // The most by which `own` can grow without passing GREED times what is left over then.
         let more = (GREED * left).saturating_sub(own) / (GREED + 1);
         let more = if own == 0 { more.max(self.free.min(1)) } else { more };
@@ -49,19 +49,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_alone_may_have_five_sixths() {
+    fn an_account_alone_may_have_nine_tenths() {
         let alone = |own| Pool { all: 1_024, free: 1_024 - own }.of_account(own);
-        assert_eq!(alone(0), Pool { all: 853, free: 853 });
-        assert_eq!(alone(800), Pool { all: 853, free: 53 });
-        assert_eq!(alone(853).free, 0);
+        assert_eq!(alone(0), Pool { all: 933, free: 933 });
+        assert_eq!(alone(800), Pool { all: 933, free: 133 });
+        assert_eq!(alone(933).free, 0);
     }
 
     #[test]
     fn another_one_finds_room_at_once_and_a_new_one_always() {
-        let crowded = Pool { all: 1_024, free: 1_024 - 853 };
-        assert!(crowded.of_account(0).free > 80);
+        let crowded = Pool { all: 1_024, free: 1_024 - 933 };
+        assert!(crowded.of_account(0).free > 50);
         let more_crowded = Pool { all: 1_024, free: 5 };
         assert_eq!((more_crowded.of_account(1).free, more_crowded.of_account(0).free), (0, 1));
+    }
+
+    #[test]
+    fn one_place_of_a_few_stays_free() {
+        for all in 2..=16 {
+            assert_eq!(Pool { all, free: all }.of_account(0).all, all - 1);
+        }
     }
 
     #[test]
