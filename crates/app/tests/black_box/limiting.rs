@@ -185,7 +185,8 @@ async fn a_pause_may_be_in_seconds_or_until_a_date() {
         let pause = |since: Timestamp| due.since(since).as_secs();
         assert!(pause(before) >= 3_600 && pause(SystemClock.now()) <= 3_600, "{status}: {due}");
 
-        let until = Moment::now() + SignedDuration::from_hours(2);
+        let now = Moment::from_millisecond(SystemClock.now().as_millis()).unwrap();
+        let until = now + SignedDuration::from_hours(2);
         let date = until.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let due = next_attempt(&server, &mut receiver, asking(status, &date)).await;
         // The clock is read once for the pause and once more for its end.
