@@ -192,6 +192,12 @@ pub fn mailer(config: &Config) -> anyhow::Result<Option<Mailer>> {
     Ok(Some(Mailer::new(settings)?))
 }
 
+/// What secrets in the store are encrypted with, from the settings; `None` where they are not.
+pub fn master_keys(config: &Config) -> Option<MasterKeys> {
+    let mut keys = config.encryption.master_keys.iter().cloned();
+    keys.next().map(|current| MasterKeys::new(current, keys.collect()))
+}
+
 /// What delivery needs, from the settings.
 ///
 /// # Errors
@@ -206,8 +212,7 @@ pub fn resources(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Resou
         extra_authorities: config.delivery.ca_file.clone(),
     };
     let client = Client::new(settings, Arc::clone(&clock))?;
-    let mut keys = config.encryption.master_keys.iter().cloned();
-    let master_keys = keys.next().map(|current| Arc::new(MasterKeys::new(current, keys.collect())));
+    let master_keys = master_keys(config).map(Arc::new);
     Ok(Resources { store, clock, client, master_keys, mailer: mailer(config)?.map(Arc::new) })
 }
 

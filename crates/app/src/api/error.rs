@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use hookcast_core::{sealing::OpenError, secrets::SecretsError};
 use hookcast_store::{AcceptError, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -138,6 +139,23 @@ impl From<StoreError> for ApiError {
             StoreError::Corrupt(_) | StoreError::Misconfigured(_) => {
                 tracing::error!(%error, "refused");
                 Self::internal("the store failed; its operator finds more in the log")
+            }
+        }
+    }
+}
+
+impl From<SecretsError> for ApiError {
+    fn from(error: SecretsError) -> Self {
+        // It is told when the catalogue is read; once for every request would be once too often.
+        tracing::debug!(%error, "refused");
+        match error {
+            SecretsError::Sealed(error @ (OpenError::NoMasterKey(_) | OpenError::UnknownKey(_))) => {
+                Self::unavailable(format!(
+                    "the operator of this service has to put right how secrets are read: {error}; nothing is lost meanwhile"
+                ))
+            }
+            SecretsError::Sealed(_) | SecretsError::Malformed(_) => {
+                Self::internal("a subscription's secrets cannot be read; the operator finds more in the log")
             }
         }
     }

@@ -91,8 +91,7 @@ impl ApiState {
     }
 
     pub(super) fn open(&self, subscription: &Subscription) -> Result<Secrets, ApiError> {
-        Secrets::open(&subscription.secrets, self.targets().master_keys.as_deref(), subscription.id)
-            .map_err(|error| StoreError::Misconfigured(error.to_string()).into())
+        Ok(Secrets::open(&subscription.secrets, self.targets().master_keys.as_deref(), subscription.id)?)
     }
 
     pub(super) fn view(&self, status: SubscriptionStatus) -> Result<View, ApiError> {
@@ -205,6 +204,8 @@ async fn change(State(state): State<ApiState>, id: query::Segment, request: Requ
     let wishes = Wishes::take(&mut fields, &state).await?;
     fields.finish(KNOWN)?;
     let mut status = state.store.subscription(account.id, id).await.map_err(not_found)?;
+    // What cannot be shown afterwards is not changed.
+    let scheme = state.open(&status.subscription)?.keys.scheme();
     let url = match url {
         Some(url) => Some(state.callback(&url).await?.as_str().to_owned()),
         None => None,
@@ -218,7 +219,7 @@ async fn change(State(state): State<ApiState>, id: query::Segment, request: Requ
     let mut shown = None;
     if has_more || events.is_some() || url.is_some() {
         let now = state.clock.now();
-        let new_secret = wishes.new_secret(state.open(&status.subscription)?.keys.scheme());
+        let new_secret = wishes.new_secret(scheme);
         shown = new_secret.clone().flatten().map(|secret| secret.reveal());
         status = state
             .change_subscription(account.id, id, |subscription, secrets| {

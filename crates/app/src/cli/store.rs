@@ -1,5 +1,7 @@
 //! `hookcast store`: on whole stores, for operators.
 
+mod keys;
+
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use hookcast_core::clock::SystemClock;
@@ -22,6 +24,8 @@ use crate::{config::Config, lifecycle};
 #[derive(clap::Subcommand)]
 pub enum Command {
     Copy(CopyArgs),
+    NewKey(keys::NewKeyArgs),
+    Rekey(keys::RekeyArgs),
 }
 
 /// Copy everything from one store to another, of whatever kind, and compare the two
@@ -49,7 +53,14 @@ pub struct CopyArgs {
 }
 
 pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Copy(args) = command;
+    match command {
+        Command::Copy(args) => run_copy(global, args).await,
+        Command::NewKey(keys::NewKeyArgs {}) => keys::new_key(),
+        Command::Rekey(args) => keys::rekey(global, &args).await,
+    }
+}
+
+async fn run_copy(global: &Global, args: CopyArgs) -> anyhow::Result<ExitCode> {
     let from = global.start_quietly(&[("database.url", Some(args.from), "--from")])?;
     let to = global.load(&[("database.url", Some(args.to), "--to")])?.config;
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };

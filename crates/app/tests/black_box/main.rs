@@ -4,6 +4,7 @@
 mod support;
 
 mod accounts;
+mod authenticating;
 mod bodies;
 mod breaking;
 mod commands;
@@ -15,6 +16,7 @@ mod deactivation;
 mod deliver;
 mod demonstrating;
 mod duplicates;
+mod encrypting;
 mod failures;
 mod guarding;
 mod health;
@@ -26,9 +28,11 @@ mod nodes;
 mod ordering;
 mod outages;
 mod refusals;
+mod rekeying;
 mod resending;
 mod restarts;
 mod retrying;
+mod signing;
 mod starting;
 mod subscriptions;
 mod tokens;

@@ -6,6 +6,10 @@ pub mod http;
 pub mod receiver;
 pub mod server;
 pub mod smtp;
+pub mod tls;
+pub mod token_server;
+pub mod traces;
+pub mod wishes;
 pub mod world;
 
 use std::{
