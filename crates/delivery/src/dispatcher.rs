@@ -213,7 +213,8 @@ impl Dispatcher {
             let time = Instant::now();
             let mut scheduler = self.scheduler();
             let reserve = |id: &SubscriptionId| {
-                let target = self.parts.directory.target(*id)?;
+                // Of one that cannot be sent to now everything waits where it is.
+                let target = self.parts.directory.target(*id).filter(|target| target.is_active)?;
                 Some((*id, scheduler.reserve(*id, &target.lane, CLAIM_PER_LANE, 0, time)))
             };
             let wanted = due.iter().filter_map(reserve).filter(|(_, count)| *count > 0).collect();

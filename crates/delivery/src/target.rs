@@ -154,7 +154,8 @@ impl Targets {
             user_id: subscription.user_id,
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
             masked_url: mask_query(&subscription.url),
-            is_active: subscription.is_active && filter_is_known,
+            // Where its secrets cannot be read, which is no fault of the callback, everything waits, too.
+            is_active: subscription.is_active && filter_is_known && access.is_ok(),
             lane: Arc::new(lane),
             events: subscription.events,
             filter,
