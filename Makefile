@@ -55,7 +55,7 @@ costs: build tools-stores tools-costs ## What events and deliveries cost on each
 
 # Sanitizers are a nightly feature; the variable lets the stable compiler have them.
 fuzz: tools-c tools-fuzz ## Fuzz what reads foreign text, each target for FUZZ_SECONDS (60)
-	for target in $$($(CARGO) fuzz list); do \
+	targets=$$($(CARGO) fuzz list) && for target in $$targets; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$${FUZZ_SECONDS-60} || exit 1; \
 	done
 

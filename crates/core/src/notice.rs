@@ -148,6 +148,13 @@ mod tests {
     }
 
     #[test]
+    fn they_are_the_types_that_patterns_know_as_the_services_own() {
+        let mut names = NoticeKind::ALL.map(NoticeKind::as_str);
+        names.sort_unstable();
+        assert_eq!(names, crate::pattern::OWN_EVENT_TYPES);
+    }
+
+    #[test]
     fn the_payload_tells_everything() {
         let notice = notice(Some((7, Timestamp::from_millis(1_769_860_800_000))));
         let payload: Value = serde_json::from_str(notice.payload().get()).unwrap();

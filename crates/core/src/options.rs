@@ -44,7 +44,10 @@ pub struct Options {
     /// Headers that every request has.
     #[serde(skip_serializing_if = "CustomHeaders::is_empty")]
     pub headers: CustomHeaders,
-    /// The proof that the callback wants the events, if one is asked for, is still owed: the subscription is inactive until then.
+    /// The proof that a callback must give, at this URL and at any later one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    /// The proof that the callback wants the events, if one is asked for, is still owed: nothing is sent until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Consent>,
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hookcast_core::{
     clock::{Clock, Timestamp},
     delivery::{Answer, Attempt, AttemptResult, Failure, Next, judge},
+    format::Message,
+    id::EventId,
 };
 use hookcast_store::engine::Outcome;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tokio::time::Instant;
 
 use crate::{
-    client::Client,
+    client::{Client, ExchangeFailed, Reply},
     scheduler::{Feedback, Work},
     target::{Access, Target},
 };
@@ -52,45 +55,67 @@ impl Courier {
     }
 
     async fn send(&self, work: &Work, target: &Target, now: Timestamp) -> AttemptResult {
-        let access = match &target.access {
-            Ok(access) => access,
-            Err(reason) => return unsent(Failure::Auth, reason),
+        let sent = match prepare(work.event, &work.message, target, now) {
+            Ok(request) => self.exchange(request, target).await,
+            Err(failed) => Err(failed),
         };
-        let Some(uri) = &target.uri else {
-            return unsent(Failure::Protocol, "the callback URL does not fit into a request");
-        };
-        let Some(headers) = headers(work, target, access, now) else {
-            return unsent(Failure::Protocol, "a header does not fit into a request");
-        };
-        let body = work.message.body.clone();
-        let sent = async {
-            match &access.credentials {
-                None => self.client.send(uri, headers, body).await,
-                Some(credentials) => self.client.send_as(credentials, uri, headers, body).await,
-            }
-        };
-        match tokio::time::timeout(target.timeout, sent).await {
-            Ok(result) => result,
-            Err(_) => unsent(Failure::Timeout, &format!("there was no whole answer within {:?}", target.timeout)),
+        match sent {
+            Ok(Reply { answer, .. }) => AttemptResult::Answered(answer),
+            Err(ExchangeFailed { failure, detail }) => AttemptResult::Unanswered { failure, detail },
         }
+    }
+
+    /// Sends a request within the target's time.
+    pub(crate) async fn exchange(&self, request: Prepared<'_>, target: &Target) -> Result<Reply, ExchangeFailed> {
+        let Prepared { access, uri, headers, body } = request;
+        let sent = self.client.try_send(access.credentials.as_ref(), uri, headers, body);
+        tokio::time::timeout(target.timeout, sent).await.unwrap_or_else(|_| {
+            Err(unsent(Failure::Timeout, &format!("there was no whole answer within {:?}", target.timeout)))
+        })
     }
 }
 
-fn unsent(failure: Failure, detail: &str) -> AttemptResult {
-    AttemptResult::Unanswered { failure, detail: detail.to_owned() }
+/// A signed request, to be sent with these credentials.
+pub(crate) struct Prepared<'t> {
+    pub(crate) access: &'t Access,
+    pub(crate) uri: &'t Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Signs a message for a target.
+///
+/// # Errors
+/// Its secrets cannot be read, or something does not fit into a request.
+pub(crate) fn prepare<'t>(
+    event: EventId,
+    message: &Message,
+    target: &'t Target,
+    now: Timestamp,
+) -> Result<Prepared<'t>, ExchangeFailed> {
+    let access = target.access.as_ref().map_err(|reason| unsent(Failure::Auth, reason))?;
+    let unfit = |what| unsent(Failure::Protocol, what);
+    let uri = target.uri.as_ref().ok_or_else(|| unfit("the callback URL does not fit into a request"))?;
+    let headers =
+        headers(event, message, target, access, now).ok_or_else(|| unfit("a header does not fit into a request"))?;
+    Ok(Prepared { access, uri, headers, body: message.body.clone() })
+}
+
+fn unsent(failure: Failure, detail: &str) -> ExchangeFailed {
+    ExchangeFailed { failure, detail: detail.to_owned() }
 }
 
 /// The headers of the Standard Webhooks specification, "Webhook headers", those of the format, and those that the subscription's
 /// owner wants.
-fn headers(work: &Work, target: &Target, access: &Access, now: Timestamp) -> Option<HeaderMap> {
-    let id = work.event.to_string();
+fn headers(event: EventId, message: &Message, target: &Target, access: &Access, now: Timestamp) -> Option<HeaderMap> {
+    let id = event.to_string();
     let timestamp = now.as_seconds();
-    let signature = access.keys.sign(&id, timestamp, &work.message.body, now);
+    let signature = access.keys.sign(&id, timestamp, &message.body, now);
     let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
     headers.extend(target.headers.clone());
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(work.message.content_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(message.content_type));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    for (name, value) in &work.message.headers {
+    for (name, value) in &message.headers {
         headers.insert(HeaderName::from_static(name), value.try_into().ok()?);
     }
     headers.insert("webhook-id", id.try_into().ok()?);

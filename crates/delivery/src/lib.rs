@@ -1,7 +1,8 @@
 //! How events get out: accepting them, choosing what goes next, sending it, recording what came of it.
 //!
 //! The way of a delivery: [`acceptor`] (or the [`dispatcher`]'s claims) → [`scheduler`] → [`courier`] with its [`client`] →
-//! [`recorder`]. [`service`] is all of it at work; [`pass`] is one pass without a server. [`mail`] tells people. Nothing else of Hookcast
+//! [`recorder`]. [`service`] is all of it at work; [`pass`] is one pass without a server. [`trial`] sends what
+//! only its owner looks at. [`mail`] tells people. Nothing else of Hookcast
 //! dials out.
 
 pub mod acceptor;
@@ -20,3 +21,4 @@ pub mod recorder;
 pub mod scheduler;
 pub mod service;
 pub mod target;
+pub mod trial;

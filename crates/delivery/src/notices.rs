@@ -17,9 +17,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// For so long nobody else gets a notice that was taken.
 const HOLD: Duration = Duration::from_secs(300);
 
-/// The first pause before a mail is tried again that was certainly not sent; until a notice is older than a day, when it is
-/// given up.
-const MAIL_PAUSE: Duration = Duration::from_secs(60);
+/// The bounds of the pauses before a mail is tried again that was certainly not sent. In between a pause is as long as the notice is
+/// old, so that each is twice the one before. When a notice is older than a day, its mail is given up.
+const MAIL_PAUSE_MIN: Duration = Duration::from_secs(5);
+const MAIL_PAUSE_MAX: Duration = Duration::from_secs(900);
 const MAIL_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Notices taken at once.
@@ -66,9 +67,11 @@ async fn give_one(
         }
         match mailer.send_notice(&notice, &address).await {
             Ok(()) => {}
-            Err(error @ MailError::NotSent(_)) if is_young(parts, &notice) => {
+            Err(error @ MailError::NotSent(_)) if age(parts, &notice) < MAIL_PATIENCE => {
+                let pause = age(parts, &notice).clamp(MAIL_PAUSE_MIN, MAIL_PAUSE_MAX);
+                parts.store.postpone_notice(notice.id, parts.clock.now().plus(pause)).await?;
                 tracing::warn!(%error, notice = %notice.id, "the mail of a notice was not sent; it is tried again");
-                return parts.store.postpone_notice(notice.id, parts.clock.now().plus(MAIL_PAUSE)).await;
+                return Ok(());
             }
             Err(error) => tracing::warn!(%error, notice = %notice.id, "the mail of a notice is given up"),
         }
@@ -76,8 +79,8 @@ async fn give_one(
     parts.store.notice_given(notice.id).await
 }
 
-fn is_young(parts: &Parts, notice: &Notice) -> bool {
-    parts.clock.now().since(notice.time) < MAIL_PATIENCE
+fn age(parts: &Parts, notice: &Notice) -> Duration {
+    parts.clock.now().since(notice.time)
 }
 
 async fn post(parts: &Parts, acceptor: &Arc<Acceptor>, notice: &Notice) -> Result<(), StoreError> {

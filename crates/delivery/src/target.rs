@@ -122,7 +122,8 @@ impl Targets {
             success_status,
             timeout_ms,
             headers,
-            pending: _,
+            consent: _,
+            pending,
         } = subscription.options;
         let defaults = &self.defaults;
         let url = url::Url::parse(&subscription.url).ok();
@@ -154,8 +155,9 @@ impl Targets {
             user_id: subscription.user_id,
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
             masked_url: mask_query(&subscription.url),
-            // Where its secrets cannot be read, which is no fault of the callback, everything waits, too.
-            is_active: subscription.is_active && filter_is_known && access.is_ok(),
+            // Where its secrets cannot be read, which is no fault of the callback, everything waits, too. The row that brings a new URL
+            // brings what its callback owes, so that nothing goes there before.
+            is_active: subscription.is_active && pending.is_none() && filter_is_known && access.is_ok(),
             lane: Arc::new(lane),
             events: subscription.events,
             filter,

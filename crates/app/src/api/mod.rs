@@ -12,6 +12,7 @@ mod health;
 mod query;
 mod subscription_view;
 mod subscriptions;
+mod test_delivery;
 mod trigger;
 mod webhook_keys;
 mod wishes;
@@ -132,7 +133,7 @@ impl fmt::Debug for ApiState {
 
 /// Every route. Each answers with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
-    let routes: [(&str, MethodRouter<ApiState>); 13] = [
+    let routes: [(&str, MethodRouter<ApiState>); 14] = [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
         ("/webhooks/subscribe", subscriptions::subscribe_routes()),
@@ -140,6 +141,7 @@ pub fn router(state: ApiState) -> Router {
         ("/webhooks/subscriptions/{id}", subscriptions::routes()),
         ("/webhooks/subscriptions/{id}/rotate-secret", subscriptions::rotate_routes()),
         ("/webhooks/subscriptions/{id}/verify", subscriptions::verify_routes()),
+        ("/webhooks/subscriptions/{id}/test", test_delivery::routes()),
         ("/.well-known/webhook-keys", webhook_keys::routes()),
         ("/webhooks/subscriptions/{id}/deliveries", deliveries::routes()),
         ("/webhooks/trigger", trigger::routes()),

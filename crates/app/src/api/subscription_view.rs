@@ -5,7 +5,7 @@ use hookcast_core::{
     clock::Timestamp,
     format::Format,
     id::SubscriptionId,
-    options::{Consent, OnFailure, Ordering, Retries},
+    options::{Consent, OnFailure, Options, Ordering, Retries},
     pattern::EventPatterns,
     policy::SuccessRule,
     secrets::Secrets,
@@ -16,16 +16,30 @@ use hookcast_store::catalogue::SubscriptionStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::consent;
 use crate::config::show_duration;
 
 /// Whether anything is sent.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+pub enum State {
+    /// Deliveries go out.
     Active,
+    /// What comes waits.
     Inactive,
-    /// The callback has yet to prove that it wants the events.
+    /// The callback has yet to prove that it wants the events. What comes waits.
     PendingVerification,
+}
+
+impl State {
+    /// The state of a subscription with these options.
+    pub fn of(is_active: bool, options: &Options) -> Self {
+        match (is_active, options.pending) {
+            (_, Some(_)) => Self::PendingVerification,
+            (true, None) => Self::Active,
+            (false, None) => Self::Inactive,
+        }
+    }
 }
 
 /// A subscription as its owner sees it. Options that were not chosen are as the configuration has them.
@@ -37,8 +51,11 @@ pub struct View {
     url: String,
     is_active: bool,
     state: State,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The proof that the callback must give, or has given.
     consent: Option<Consent>,
+    /// Why the proof is still owed, where the callback was asked just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent_refusal: Option<String>,
     failure_count: u32,
     failing_since: Option<Timestamp>,
     /// When the next delivery finds out whether the callback is back; nothing is sent before.
@@ -77,7 +94,15 @@ struct EarlierSecret {
 
 impl View {
     /// The view of a subscription with these secrets.
-    pub fn new(status: SubscriptionStatus, secrets: &Secrets, defaults: &Defaults, now: Timestamp) -> Self {
+    ///
+    /// `consent` is what the setting asks of every callback.
+    pub fn new(
+        status: SubscriptionStatus,
+        secrets: &Secrets,
+        defaults: &Defaults,
+        consent: Option<Consent>,
+        now: Timestamp,
+    ) -> Self {
         let subscription = status.subscription;
         let options = subscription.options;
         let earlier = secrets.keys.earlier().filter(|earlier| earlier.until > now);
@@ -86,13 +111,10 @@ impl View {
             user_id: subscription.user_id,
             event: subscription.events,
             url: subscription.url,
-            is_active: subscription.is_active,
-            state: match (subscription.is_active, options.pending) {
-                (true, _) => State::Active,
-                (false, None) => State::Inactive,
-                (false, Some(_)) => State::PendingVerification,
-            },
-            consent: options.pending,
+            is_active: subscription.is_active && options.pending.is_none(),
+            state: State::of(subscription.is_active, &options),
+            consent: options.pending.or_else(|| consent::required(&options, consent)),
+            consent_refusal: None,
             failure_count: subscription.health.failure_count,
             failing_since: subscription.health.failing_since,
             probe_at: subscription.health.probe_at,

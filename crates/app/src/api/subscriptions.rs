@@ -10,7 +10,8 @@ use hookcast_core::{
     account::Account,
     guard::CallbackUrl,
     id::{AccountId, SubscriptionId},
-    options::Options,
+    options::{Consent, Options},
+    pattern::EventPatterns,
     secrets::Secrets,
     signing::{Keyring, Secret},
     subscription::{Health, Subscription},
@@ -23,7 +24,8 @@ use hookcast_store::{
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::{
-    ApiState, auth, body, consent,
+    ApiState, auth, body,
+    consent::{self, Answered},
     error::ApiError,
     fields::Fields,
     query,
@@ -96,7 +98,14 @@ impl ApiState {
 
     pub(super) fn view(&self, status: SubscriptionStatus) -> Result<View, ApiError> {
         let secrets = self.open(&status.subscription)?;
-        Ok(View::new(status, &secrets, &self.targets().defaults, self.clock.now()))
+        Ok(View::new(status, &secrets, &self.targets().defaults, self.consent, self.clock.now()))
+    }
+
+    /// The same after its callback was asked whether it wants the events.
+    fn view_answered(&self, Answered { status, refusal }: Answered) -> Result<View, ApiError> {
+        let mut view = self.view(status)?;
+        view.consent_refusal = refusal;
+        Ok(view)
     }
 
     /// Changes a subscription by what `change` does to it and to its secrets, which may be done several times.
@@ -140,29 +149,21 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
     };
     let mut subscription = new_subscription(&state, &account, events, &url);
     wishes.apply_to_options(&mut subscription.options);
-    subscription.options.pending = wishes.consent.flatten().or(state.consent);
+    subscription.options.pending = consent::required(&subscription.options, state.consent);
     subscription.is_active = subscription.options.pending.is_none();
     state.seal(&mut subscription, &secrets);
 
-    let mut subscribed = state.store.subscribe(subscription).await?;
+    let subscribed = state.store.subscribe(subscription).await?;
     state.refresh_catalogue().await;
-    if subscribed.created && subscribed.status.subscription.options.pending.is_some() {
-        subscribed.status = consent::ask(&state, subscribed.status).await?;
-    }
-    let mut view = state.view(subscribed.status)?;
     if !subscribed.created {
-        return Ok(Json(view).into_response());
+        return Ok(Json(state.view(subscribed.status)?).into_response());
     }
+    let mut view = state.view_answered(consent::ask(&state, subscribed.status).await?)?;
     view.secret = secrets.keys.current().map(Secret::reveal);
     Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
-fn new_subscription(
-    state: &ApiState,
-    account: &Account,
-    events: hookcast_core::pattern::EventPatterns,
-    url: &CallbackUrl,
-) -> Subscription {
+fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, url: &CallbackUrl) -> Subscription {
     let now = state.clock.now();
     Subscription {
         id: SubscriptionId::new(now, rand::random()),
@@ -192,59 +193,118 @@ async fn show(State(state): State<ApiState>, id: query::Segment, headers: Header
     Ok(Json(state.view(status)?).into_response())
 }
 
+/// What a request changes, besides whether the subscription is active.
+struct Change {
+    events: Option<EventPatterns>,
+    url: Option<String>,
+    wishes: Wishes,
+    /// Whether there is anything at all.
+    is_any: bool,
+}
+
+impl Change {
+    fn apply(&self, subscription: &mut Subscription, consent: Option<Consent>) {
+        let before = subscription.clone();
+        if let Some(events) = &self.events {
+            subscription.events.clone_from(events);
+        }
+        if let Some(url) = &self.url {
+            subscription.url.clone_from(url);
+        }
+        self.wishes.apply_to_options(&mut subscription.options);
+        consent::after_change(&before, subscription, consent);
+    }
+}
+
 async fn change(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let is_active = fields.optional_bool("is_active")?;
+    let is_any = !fields.is_empty();
     let events = wishes::events(&mut fields)?;
     let url = fields.optional_string("url")?.map(std::borrow::Cow::into_owned);
-    let has_more = !fields.is_empty();
     let wishes = Wishes::take(&mut fields, &state).await?;
     fields.finish(KNOWN)?;
-    let mut status = state.store.subscription(account.id, id).await.map_err(not_found)?;
+    let before = state.store.subscription(account.id, id).await.map_err(not_found)?;
     // What cannot be shown afterwards is not changed.
-    let scheme = state.open(&status.subscription)?.keys.scheme();
+    state.open(&before.subscription)?;
     let url = match url {
         Some(url) => Some(state.callback(&url).await?.as_str().to_owned()),
         None => None,
     };
-    if is_active == Some(true) && status.subscription.options.pending.is_some() {
+    let change = Change { events, url, wishes, is_any };
+    let mut preview = before.subscription.clone();
+    change.apply(&mut preview, state.consent);
+    if is_active == Some(true) && consent::owes_still(&before.subscription, &preview) {
         return Err(ApiError::conflict(
             "the callback has yet to prove that it wants the events: POST to this subscription's path with `/verify`",
         ));
     }
 
-    let mut shown = None;
-    if has_more || events.is_some() || url.is_some() {
-        let now = state.clock.now();
-        let new_secret = wishes.new_secret(scheme);
-        shown = new_secret.clone().flatten().map(|secret| secret.reveal());
-        status = state
-            .change_subscription(account.id, id, |subscription, secrets| {
-                if let Some(events) = &events {
-                    subscription.events.clone_from(events);
-                }
-                if let Some(url) = &url {
-                    subscription.url.clone_from(url);
-                }
-                wishes.apply_to_options(&mut subscription.options);
-                wishes.apply_to_credentials(secrets);
-                if let Some(secret) = &new_secret {
-                    secrets.keys.rotate(secret.clone(), wishes::OVERLAP, now);
-                }
-            })
-            .await?;
-    }
-    if let Some(is_active) = is_active {
-        status = state.store.set_active(account.id, id, is_active, state.clock.now()).await.map_err(not_found)?;
-    }
+    let (status, shown) = make_change(&state, before.clone(), &change).await?;
+    let answered = settle(&state, &before.subscription, status, is_active).await?;
     state.refresh_catalogue().await;
     state.dispatcher.wake();
-    let mut view = state.view(status)?;
+    let mut view = state.view_answered(answered)?;
     view.secret = shown;
     Ok(Json(view).into_response())
+}
+
+/// Changes a subscription; the secret that is new, if one is.
+async fn make_change(
+    state: &ApiState,
+    before: SubscriptionStatus,
+    change: &Change,
+) -> Result<(SubscriptionStatus, Option<String>), ApiError> {
+    if !change.is_any {
+        return Ok((before, None));
+    }
+    let now = state.clock.now();
+    let new_secret = change.wishes.new_secret(state.open(&before.subscription)?.keys.scheme());
+    let Subscription { account, id, .. } = before.subscription;
+    let status = state
+        .change_subscription(account, id, |subscription, secrets| {
+            change.apply(subscription, state.consent);
+            change.wishes.apply_to_credentials(secrets);
+            if let Some(secret) = &new_secret {
+                secrets.keys.rotate(secret.clone(), wishes::OVERLAP, now);
+            }
+        })
+        .await?;
+    Ok((status, new_secret.flatten().map(|secret| secret.reveal())))
+}
+
+/// Makes a changed subscription active or inactive. Where its callback owes a new proof, it is asked at once, unless the owner does
+/// not want the subscription active.
+async fn settle(
+    state: &ApiState,
+    before: &Subscription,
+    status: SubscriptionStatus,
+    is_active: Option<bool>,
+) -> Result<Answered, ApiError> {
+    let now = &status.subscription;
+    let is_owed = now.options.pending.is_some();
+    let set_active = async |is_active| {
+        let set = state.store.set_active(now.account, now.id, is_active, state.clock.now()).await;
+        set.map_err(not_found)
+    };
+    if !is_owed {
+        let status = match is_active {
+            Some(is_active) => set_active(is_active).await?,
+            None => status,
+        };
+        return Ok(Answered { status, refusal: None });
+    }
+    let is_wanted = is_active.unwrap_or(before.is_active || before.options.pending.is_some());
+    let is_new = !consent::owes_still(before, now);
+    let status = if now.is_active { set_active(false).await? } else { status };
+    if !(is_wanted && is_new) {
+        return Ok(Answered { status, refusal: None });
+    }
+    state.refresh_catalogue().await;
+    consent::ask(state, status).await
 }
 
 async fn remove(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
@@ -292,7 +352,6 @@ async fn rotate_secret(
 async fn verify(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
-    let status =
-        if status.subscription.options.pending.is_some() { consent::ask(&state, status).await? } else { status };
-    Ok(Json(state.view(status)?).into_response())
+    let answered = consent::ask(&state, status).await?;
+    Ok(Json(state.view_answered(answered)?).into_response())
 }

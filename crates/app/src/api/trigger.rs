@@ -148,8 +148,11 @@ fn submissions(texts: &[&str], max_size: usize, now: Timestamp) -> Result<Vec<Su
     texts.iter().copied().enumerate().map(submission).collect()
 }
 
-/// The ordering key.
-fn key(fields: &mut Fields<'_>) -> Result<Option<String>, ApiError> {
+/// Takes the ordering key out.
+///
+/// # Errors
+/// 422 when it cannot be one.
+pub fn key(fields: &mut Fields<'_>) -> Result<Option<String>, ApiError> {
     let Some(key) = fields.optional_string("key")? else { return Ok(None) };
     if key.is_empty() || key.len() > EVENT_KEY_MAX || key.chars().any(char::is_control) {
         let rule = format!("must have 1 to {EVENT_KEY_MAX} bytes and no control characters");
@@ -160,10 +163,7 @@ fn key(fields: &mut Fields<'_>) -> Result<Option<String>, ApiError> {
 
 fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission, ApiError> {
     let mut fields = Fields::parse_text(text)?;
-    let event_type: EventType = fields
-        .string("event")?
-        .parse()
-        .map_err(|rule: hookcast_core::event::InvalidEventType| ApiError::invalid_field("event", &rule.to_string()))?;
+    let event_type = event_type(&fields.string("event")?)?;
     let payload = fields.required("payload")?;
     let deduplicate = fields.optional_bool("deduplicate")?.unwrap_or(true);
     let key = key(&mut fields)?;
@@ -171,6 +171,29 @@ fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission,
     if OWN_EVENT_TYPES.contains(&event_type.as_str()) {
         return Err(ApiError::invalid_field("event", "is a type of the service's own notices; choose another name"));
     }
+    Ok(Submission { event: event(event_type, payload, key, max_size, now)?, deduplicate, about: None })
+}
+
+/// Reads a type of events.
+///
+/// # Errors
+/// 422 when it is none.
+pub fn event_type(text: &str) -> Result<EventType, ApiError> {
+    text.parse()
+        .map_err(|rule: hookcast_core::event::InvalidEventType| ApiError::invalid_field("event", &rule.to_string()))
+}
+
+/// A new event.
+///
+/// # Errors
+/// 413 when its payload has more than `max_size` bytes, 422 when it is no payload.
+pub fn event(
+    event_type: EventType,
+    payload: &RawValue,
+    key: Option<String>,
+    max_size: usize,
+    now: Timestamp,
+) -> Result<Event, ApiError> {
     if payload.get().len() > max_size {
         return Err(ApiError::too_large(format!(
             "a payload may have {max_size} bytes; this one has {}",
@@ -186,7 +209,5 @@ fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission,
             },
         )
     })?;
-    let event =
-        Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key, payload: payload.to_owned() };
-    Ok(Submission { event, deduplicate, about: None })
+    Ok(Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key, payload: payload.to_owned() })
 }

@@ -44,8 +44,7 @@ pub struct Wishes {
     success_status: Wish<SuccessRule>,
     timeout_ms: Wish<u32>,
     headers: Wish<CustomHeaders>,
-    /// How the callback is to prove that it wants the events.
-    pub consent: Wish<Consent>,
+    consent: Wish<Consent>,
     auth: Wish<CallbackAuth>,
     tls: Wish<ClientTls>,
     signature: Option<Scheme>,
@@ -132,6 +131,7 @@ impl Wishes {
         set(&mut options.retries, &self.retries);
         set(&mut options.success_status, &self.success_status);
         set(&mut options.timeout_ms, &self.timeout_ms);
+        set(&mut options.consent, &self.consent);
         if let Some(headers) = &self.headers {
             options.headers = headers.clone().unwrap_or_default();
         }

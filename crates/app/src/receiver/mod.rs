@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub use verdict::{Verdict, Verifier};
+pub use verdict::{Key, Verdict, Verifier};
 
 /// The longest body that is taken, in bytes.
 pub const BODY_MAX: usize = 20 * 1024 * 1024;

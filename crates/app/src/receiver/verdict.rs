@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hookcast_core::{
     clock::Timestamp,
-    signing::{SigningKey, SigningSecret},
+    signing::{InvalidPublicKey, InvalidSecret, PublicKey, Secret, SigningKey, SigningSecret},
 };
 use http::HeaderMap;
 use serde::Serialize;
@@ -16,26 +16,75 @@ const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It was made with a secret that we know, just now.
+    /// It was made with a secret whose key we have, just now.
     Verified,
-    /// It was not made with a secret that we know, or for something else.
+    /// It was not made with a secret whose key we have, or for something else.
     WrongSignature,
     /// It is right, but its time is not now.
     WrongTime,
     /// There is none: one of the three headers is missing.
     Unsigned,
-    /// We know no secret to verify it with.
+    /// We have no key to verify it with.
     NoSecret,
 }
 
-/// Knows secrets, and verifies with them.
+/// What a receiver verifies with.
 #[derive(Clone, Debug)]
-pub struct Verifier(Arc<[SigningKey]>);
+pub enum Key {
+    /// The secret that signs (`v1`).
+    Hmac(SigningKey),
+    /// The public half of the key that signs (`v1a`).
+    Ed25519(PublicKey),
+}
+
+/// The text is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// It is no secret.
+    #[error(transparent)]
+    Secret(#[from] InvalidSecret),
+    /// It begins like a public key and is none.
+    #[error(transparent)]
+    Public(#[from] InvalidPublicKey),
+}
+
+impl Key {
+    /// Reads a secret, whose prefix may be left out if it is `whsec_`, or a public key; of a private key the public half is taken.
+    ///
+    /// # Errors
+    /// The text is anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
+        match Secret::parse(text) {
+            Ok(Secret::Hmac(secret)) => Ok(Self::from(&secret)),
+            Ok(Secret::Ed25519(secret)) => Ok(Self::Ed25519(secret.public_key())),
+            Err(InvalidSecret::PublicKey) => Ok(Self::Ed25519(text.parse()?)),
+            Err(InvalidSecret::Prefix) => Ok(Self::from(&SigningSecret::parse(text)?)),
+            Err(invalid) => Err(invalid.into()),
+        }
+    }
+
+    fn verify(&self, id: &str, timestamp: i64, body: &[u8], header: &str) -> bool {
+        match self {
+            Self::Hmac(key) => key.verify(id, timestamp, body, header),
+            Self::Ed25519(key) => key.verify(id, timestamp, body, header),
+        }
+    }
+}
+
+impl From<&SigningSecret> for Key {
+    fn from(secret: &SigningSecret) -> Self {
+        Self::Hmac(SigningKey::new(secret))
+    }
+}
+
+/// Has keys, and verifies with them.
+#[derive(Clone, Debug)]
+pub struct Verifier(Arc<[Key]>);
 
 impl Verifier {
-    /// One that accepts what was signed with any of these secrets.
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a SigningSecret>) -> Self {
-        Self(secrets.into_iter().map(SigningKey::new).collect())
+    /// One that accepts what was signed for any of these keys.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Self {
+        Self(keys.into_iter().collect())
     }
 
     /// Judges the signature of a webhook that arrived `now`.
@@ -61,6 +110,8 @@ impl Verifier {
 
 #[cfg(test)]
 mod tests {
+    use hookcast_core::signing::Scheme;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -77,7 +128,7 @@ mod tests {
     #[test]
     fn one_of_several_secrets_suffices() {
         let (first, second) = (SigningSecret::new([1; 32]), SigningSecret::new([2; 32]));
-        let verifier = Verifier::new([&first, &second]);
+        let verifier = Verifier::new([Key::from(&first), Key::from(&second)]);
         for secret in [&first, &second] {
             assert_eq!(verifier.verify(&signed(secret, NOW.as_seconds()), BODY, NOW), Verdict::Verified);
         }
@@ -89,14 +140,39 @@ mod tests {
     #[test]
     fn a_right_signature_does_not_stay_right_for_ever() {
         let secret = SigningSecret::new([1; 32]);
-        let verifier = Verifier::new([&secret]);
+        let verifier = Verifier::new([Key::from(&secret)]);
         for (off, verdict) in
             [(-301, Verdict::WrongTime), (-300, Verdict::Verified), (300, Verdict::Verified), (301, Verdict::WrongTime)]
         {
             assert_eq!(verifier.verify(&signed(&secret, NOW.as_seconds() + off), BODY, NOW), verdict, "{off}");
         }
-        let far = Verifier::new([&secret]).verify(&signed(&secret, i64::MIN), BODY, NOW);
+        let far = Verifier::new([Key::from(&secret)]).verify(&signed(&secret, i64::MIN), BODY, NOW);
         assert_eq!(far, Verdict::WrongTime);
+    }
+
+    #[test]
+    fn a_public_key_verifies_what_its_private_key_signs() {
+        let Some(Secret::Ed25519(secret)) = Secret::generate(Scheme::Ed25519, [7; 32]) else {
+            panic!("no such secret")
+        };
+        let mut headers = signed(&SigningSecret::new([1; 32]), NOW.as_seconds());
+        let signature = secret.sign("evt_1", NOW.as_seconds(), BODY);
+        headers.insert("webhook-signature", signature.parse().unwrap());
+        for text in [secret.public_key().to_string(), secret.reveal()] {
+            let verifier = Verifier::new([Key::parse(&text).unwrap()]);
+            assert_eq!(verifier.verify(&headers, BODY, NOW), Verdict::Verified);
+            assert_eq!(verifier.verify(&headers, b"{}", NOW), Verdict::WrongSignature);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_not_shown() {
+        for text in ["", "whsec_c2hvcnQ=", "whpk_c2hvcnQ=", "whsk_c2hvcnQ=", "WHPK_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqf"] {
+            let error = Key::parse(text).unwrap_err();
+            assert!(text.is_empty() || !error.to_string().contains(text), "{text}");
+        }
+        let secret = SigningSecret::new([1; 32]).reveal();
+        assert!(Key::parse(secret.strip_prefix("whsec_").unwrap()).is_ok());
     }
 
     #[test]
@@ -107,7 +183,7 @@ mod tests {
         for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
             let mut headers = headers.clone();
             headers.remove(name);
-            assert_eq!(Verifier::new([&secret]).verify(&headers, BODY, NOW), Verdict::Unsigned, "{name}");
+            assert_eq!(Verifier::new([Key::from(&secret)]).verify(&headers, BODY, NOW), Verdict::Unsigned, "{name}");
         }
     }
 
@@ -117,7 +193,11 @@ mod tests {
         for (name, value) in [("webhook-timestamp", "yesterday"), ("webhook-signature", "v1,%%%"), ("webhook-id", "")] {
             let mut headers = signed(&secret, NOW.as_seconds());
             headers.insert(name, value.parse().unwrap());
-            assert_eq!(Verifier::new([&secret]).verify(&headers, BODY, NOW), Verdict::WrongSignature, "{name}");
+            assert_eq!(
+                Verifier::new([Key::from(&secret)]).verify(&headers, BODY, NOW),
+                Verdict::WrongSignature,
+                "{name}"
+            );
         }
     }
 }

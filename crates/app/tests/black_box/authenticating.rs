@@ -193,7 +193,8 @@ async fn a_token_is_asked_for_once_and_kept() {
 #[tokio::test]
 async fn a_token_that_has_run_out_or_was_revoked_is_replaced() {
     let mut tokens = TokenServer::start(3600).await;
-    let (server, ada) = begin(&Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", PATIENT)).await;
+    let home = Home::new().set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0");
+    let (server, ada) = begin(&home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", PATIENT)).await;
     let view = subscribe(&ada, &tokens.hook_url, json!({"auth": oauth2(&tokens)})).await.expect(201);
     trigger(&server).await;
     tokens.next().await;
@@ -213,6 +214,39 @@ async fn a_token_that_has_run_out_or_was_revoked_is_replaced() {
         (brief.issued() >= 3).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn broken_servers_of_tokens_are_failures_of_authentication_and_pass() {
+    let mut tokens = TokenServer::start(3600).await;
+    // A breaker would wait for longer than the test.
+    let home = Home::new().set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0");
+    let home = home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", PATIENT).set("HOOKCAST_LOG_LEVEL", "trace");
+    let (server, ada) = begin(&home).await;
+    let view = subscribe(&ada, &tokens.hook_url, json!({"auth": oauth2(&tokens)})).await.expect(201);
+    tokens.break_next([
+        (500, "the words of a stranger"),
+        (200, "<html>the words of a stranger</html>"),
+        (400, r#"{"error":"invalid_scope","error_description":"the words of a stranger"}"#),
+    ]);
+    let event = trigger(&server).await;
+    tokens.next().await;
+    let event = server.http.event_in_state(&event, "delivered").await;
+    let attempts = event["deliveries"][0]["attempts"].as_array().unwrap();
+    let (last, failed) = attempts.split_last().unwrap();
+    assert!(!failed.is_empty() && last["status"] == 200, "{event}");
+    let details: Vec<_> = failed.iter().map(|attempt| text(attempt, "detail")).collect();
+    assert!(failed.iter().all(|attempt| attempt["failure"] == "auth"), "{event}");
+    for expected in ["answered 500", "no JSON with an `access_token`", "answered 400 (invalid_scope)"] {
+        assert!(details.iter().any(|detail| detail.contains(expected)), "{expected}: {details:?}");
+    }
+    assert_hidden(&server, &ada, &text(&view, "id"), &["the words of a stranger", CLIENT_SECRET]).await;
+
+    let wrong = json!({"type": "oauth2", "token_url": tokens.token_url, "client_id": CLIENT_ID, "client_secret": "a wrong one"});
+    change(&ada, &text(&view, "id"), json!({"auth": wrong, "retries": []})).await.expect(200);
+    let event = server.http.event_in_state(&trigger(&server).await, "failed").await;
+    let detail = text(&event["deliveries"][0]["attempts"][0], "detail");
+    assert!(detail.contains("401 (invalid_client)"), "{detail}");
 }
 
 #[tokio::test]

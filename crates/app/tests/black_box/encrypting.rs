@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
 use crate::support::{
     receiver::Receiver,
@@ -93,6 +94,72 @@ async fn deliveries_verify_after_a_restart_with_the_same_key() {
     let received = receiver.next().await;
     received.verify(&text(&view, "secret")).unwrap();
     assert_eq!(received.header("authorization"), format!("Bearer {TOKEN}"));
+}
+
+/// The API tells the owner that nothing can be done before the operator has done something, and changes nothing.
+async fn assert_out_of_reach(ada: &Account, id: &str, advice: &str) {
+    let path = format!("/webhooks/subscriptions/{id}");
+    let rotating = format!("{path}/rotate-secret");
+    for (method, path, body) in [
+        (Method::GET, path.as_str(), Value::Null),
+        (Method::GET, "/webhooks/subscriptions", Value::Null),
+        (Method::PATCH, &path, json!({"is_active": false})),
+        (Method::PATCH, &path, json!({"timeout": "1s"})),
+        (Method::POST, &rotating, json!({})),
+    ] {
+        let problem = ada.request(method.clone(), path).json(&body).send().await.expect_problem(503);
+        assert!(text(&problem, "detail").contains(advice), "{method} {path}: {problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_key_everything_waits_for_it() {
+    let (mut receiver, mut well) = (Receiver::start().await, Receiver::start().await);
+    let (home, key) = encrypted();
+    // One attempt is all that there is: what was tried in vain would be lost.
+    let home = home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
+    let server = home.serve();
+    let ada = server.http.account("ada").await;
+    let view = subscribe(&ada, &receiver.url, json!({})).await.expect(201);
+    let (id, secret) = (text(&view, "id"), text(&view, "secret"));
+    drop(server);
+
+    let other = new_key(&home);
+    let mut home = home;
+    let mut events = Vec::new();
+    for (keys, advice) in [("", "no master key is configured"), (&other, "configure that one as an earlier key")] {
+        home = home.set(KEYS, keys);
+        let server = home.serve();
+        let ada = ada.at(&server.http);
+        assert_out_of_reach(&ada, &id, advice).await;
+        // What is new has nothing to do with it, and is not held up.
+        let view = subscribe(&ada, &well.url, json!({})).await.expect(201);
+        let event = text(&server.http.trigger(EVENT, json!({})).await, "id");
+        well.next().await.verify(&text(&view, "secret")).unwrap();
+        ada.request(Method::DELETE, &format!("/webhooks/subscriptions/{}", text(&view, "id"))).send().await.expect(204);
+        let (code, said) = home.resend(&["--all", "--failed", "--subscription", &id]);
+        assert_eq!((code, &said["attempted"]), (0, &json!(0)), "{said}");
+        let told = server.log();
+        assert!(told.contains(advice) && told.contains(&id), "{told}");
+        assert!(server.stop().success());
+        events.push(event);
+    }
+    assert_eq!(receiver.total(), 0);
+
+    let home = home.set(KEYS, &format!("{other},{key}"));
+    let server = home.serve();
+    for received in receiver.take(2).await {
+        received.verify(&secret).unwrap();
+        assert!(events.contains(&received.id()));
+    }
+    let ada = ada.at(&server.http);
+    let seen = ada.subscription_when(&id, "nothing waits", |view| view["waiting"] == 0).await;
+    assert_eq!((&seen["is_active"], &seen["failure_count"]), (&json!(true), &json!(0)));
+    for event in events {
+        let event = server.http.event(&event).await;
+        let deliveries = event["deliveries"].as_array().unwrap();
+        assert!(deliveries.iter().all(|delivery| delivery["attempts"].as_array().unwrap().len() == 1), "{event}");
+    }
 }
 
 #[tokio::test]

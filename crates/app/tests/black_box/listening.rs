@@ -68,6 +68,23 @@ async fn signatures_are_verified_with_the_right_secret_and_with_no_other() {
 }
 
 #[tokio::test]
+async fn a_public_key_suffices_where_a_private_one_signs() {
+    let home = Home::new();
+    let server = home.serve();
+    let ada = server.http.account("ada").await;
+    let place = loopback_address();
+    let wish = json!({"event": "relation_added", "url": format!("http://{place}/"), "signature": "ed25519"});
+    let subscription = server.http.post("/webhooks/subscribe").bearer(&ada.token).json(&wish).send().await.expect(201);
+    let key = subscription["public_key"].as_str().unwrap();
+    assert!(key.starts_with("whpk_"), "{key}");
+    let mut listener = listen(&home, place, &["--secret", key, "--quiet", "--count", "1"]);
+    trigger(&server).await;
+    assert_eq!(listener.end(), Some(0));
+    let lines = listener.stdout.rest();
+    assert!(lines.iter().any(|line| line.contains("verified ✓  → 200")), "{lines:?}");
+}
+
+#[tokio::test]
 async fn secrets_may_come_from_a_file() {
     let home = Home::new();
     let server = home.serve();

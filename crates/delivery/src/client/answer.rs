@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hookcast_core::{clock::Clock, delivery::Answer};
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -17,12 +17,21 @@ const EXCERPT_MAX: usize = 1024;
 /// How much is collected for the excerpt: so much more that a character which begins in it is whole.
 const COLLECT_MAX: usize = EXCERPT_MAX + 3;
 
-/// Reads an answer: its status, its beginning, and when it wants to be asked again.
+/// An answer with its headers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What is kept of it.
+    pub answer: Answer,
+    /// Its headers, as they came.
+    pub headers: HeaderMap,
+}
+
+/// Reads an answer: its status, its beginning, when it wants to be asked again, and its headers.
 ///
 /// # Errors
 ///
 /// The connection breaks before the body's end or bound, or what comes is not HTTP.
-pub(super) async fn read<B>(response: Response<B>, clock: &dyn Clock) -> Result<Answer, B::Error>
+pub(super) async fn read<B>(response: Response<B>, clock: &dyn Clock) -> Result<Reply, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -40,7 +49,8 @@ where
         }
     }
     let status = head.status.as_u16();
-    Ok(Answer { status, excerpt: excerpt(&beginning), retry_after: retry_after(&head.headers, clock) })
+    let answer = Answer { status, excerpt: excerpt(&beginning), retry_after: retry_after(&head.headers, clock) };
+    Ok(Reply { answer, headers: head.headers })
 }
 
 /// The text that is kept: at most [`EXCERPT_MAX`] bytes, and safe to show. Replaced is what is not UTF-8, and what
@@ -59,7 +69,7 @@ fn excerpt(beginning: &[u8]) -> String {
 
 /// A receiver's character, or its replacement if it is one that could deceive who reads it: a control character other than those
 /// of lines and tabs, one that turns the direction of the text around it, or one that only some take for the end of a line.
-pub(super) fn visible(character: char) -> char {
+pub(crate) fn visible(character: char) -> char {
     match character {
         '\n' | '\t' => character,
         '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,

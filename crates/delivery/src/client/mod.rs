@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hookcast_core::{
     clock::Clock,
-    delivery::{Answer, AttemptResult, Failure},
+    delivery::{AttemptResult, Failure},
     guard::Rules,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -26,6 +26,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
+pub use answer::Reply;
+pub(crate) use answer::visible;
 pub use auth::{Authenticator, Credentials, TlsIdentity, Unfit};
 use auth::{Identities, Tokens};
 use connector::{Connector, Road};
@@ -132,7 +134,7 @@ impl Client {
     /// more over a new one, since the receiver most likely closed it while it was idle. Deliveries are at-least-once
     /// anyway, and this is no failure that a receiver's owner could do something about.
     pub async fn send(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> AttemptResult {
-        told(self.in_time(self.timeout, self.attempt(&self.plain, uri, headers, body)).await)
+        told(self.try_send(None, uri, headers, body).await)
     }
 
     /// The same with credentials. Asking for a token is part of the attempt: it takes of its time, and if there is none, the
@@ -144,18 +146,30 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> AttemptResult {
-        let own = match self.own(credentials) {
-            Ok(own) => own,
-            Err(failed) => return told(Err(failed)),
-        };
+        told(self.try_send(Some(credentials), uri, headers, body).await)
+    }
+
+    /// Makes one attempt, with credentials or without, and keeps the answer's headers.
+    ///
+    /// # Errors
+    ///
+    /// There was no whole answer, or the credentials were not to be had.
+    pub async fn try_send(
+        &self,
+        credentials: Option<&Credentials>,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, ExchangeFailed> {
+        let own = credentials.map(|credentials| self.own(credentials)).transpose()?.flatten();
         let clients = own.as_ref().unwrap_or(&self.plain);
-        told(match &credentials.authenticator {
+        match credentials.and_then(|credentials| credentials.authenticator.as_ref()) {
             None => self.in_time(self.timeout, self.attempt(clients, uri, headers, body)).await,
             Some(authenticator) => {
                 let attempt = self.authenticated(clients, uri, headers, body, authenticator);
                 self.in_time(self.timeout, attempt).await
             }
-        })
+        }
     }
 
     /// The same as [`exchange`](Self::exchange) with credentials.
@@ -239,7 +253,7 @@ impl Client {
         uri: &Uri,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, ExchangeFailed> {
+    ) -> Result<Reply, ExchangeFailed> {
         let request = post(uri.clone(), headers, body);
         let again = request.clone();
         let (mut outcome, dialled) = connector::watch(clients.pooled.request(request)).await;
@@ -262,9 +276,9 @@ impl Client {
     }
 }
 
-fn told(outcome: Result<Answer, ExchangeFailed>) -> AttemptResult {
+fn told(outcome: Result<Reply, ExchangeFailed>) -> AttemptResult {
     match outcome {
-        Ok(answer) => AttemptResult::Answered(answer),
+        Ok(Reply { answer, .. }) => AttemptResult::Answered(answer),
         Err(ExchangeFailed { failure, detail }) => AttemptResult::Unanswered { failure, detail },
     }
 }

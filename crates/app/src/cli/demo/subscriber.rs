@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::api::{Api, Health};
-use crate::receiver::{Received, Receiver, Verdict, Verifier};
+use crate::receiver::{Key, Received, Receiver, Verdict, Verifier};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
@@ -62,7 +62,7 @@ impl Subscriber {
             let failures_left = Arc::clone(&failures_left);
             move |received| std::future::ready(answer(&received, &failures_left, &sender))
         };
-        let verifier = Verifier::new([&subscription.secret]);
+        let verifier = Verifier::new([Key::from(&subscription.secret)]);
         let receiver = Receiver::start(listener, verifier, Arc::new(SystemClock), handler)?;
         Ok(Self { token, subscription: subscription.id, failures_left, arrivals, _receiver: receiver })
     }

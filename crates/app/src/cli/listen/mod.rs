@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use axum::response::{IntoResponse as _, Response};
-use hookcast_core::{clock::SystemClock, signing::SigningSecret};
+use hookcast_core::clock::SystemClock;
 use http::StatusCode;
 use tokio::{
     net::TcpListener,
@@ -29,7 +29,7 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::receiver::{Received, Receiver, Verifier};
+use crate::receiver::{Key, Received, Receiver, Verifier};
 use forward::{Forwarder, Target};
 use paint::{Paint, STRONG};
 use reply::Plan;
@@ -54,11 +54,11 @@ pub struct Args {
     /// Short for --listen 127.0.0.1:PORT
     #[arg(long, value_name = "PORT", conflicts_with = "listen")]
     port: Option<u16>,
-    /// The subscription's secret, to verify signatures with; may be given several times. Other users of this machine can
-    /// see it: --secret-file is for real ones
-    #[arg(long, value_name = "WHSEC")]
+    /// The subscription's secret (whsec_) or its public key (whpk_), to verify signatures with; may be given several times.
+    /// Other users of this machine can see it: --secret-file is for real secrets
+    #[arg(long, value_name = "KEY")]
     secret: Vec<String>,
-    /// A file with secrets, one in a line
+    /// A file with secrets or public keys, one in a line
     #[arg(long, value_name = "PATH")]
     secret_file: Vec<PathBuf>,
     /// Pass deliveries on to the program at this URL, the path appended, and answer what it answers; 502 if it does not
@@ -96,10 +96,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "--status with --forward needs --fail: what is forwarded gets the answer of the program"
     );
     // Not left to the parser of the command line, which would show what it refuses.
-    let given = args.secret.iter().map(|secret| SigningSecret::parse(secret).context("--secret"));
-    let mut secrets: Vec<_> = given.collect::<Result<_, _>>()?;
+    let given = args.secret.iter().map(|key| Key::parse(key).context("--secret"));
+    let mut keys: Vec<_> = given.collect::<Result<_, _>>()?;
     for path in &args.secret_file {
-        secrets.extend(read_secrets(path)?);
+        keys.extend(read_keys(path)?);
     }
     let style = match (args.json, args.quiet) {
         (true, _) => Style::Json,
@@ -121,12 +121,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = args.port.map_or(args.listen, |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let interrupted = interrupted()?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let verifier = Verifier::new(&secrets);
+    let has_key = !keys.is_empty();
+    let verifier = Verifier::new(keys);
     let receiver = Receiver::start(listener, verifier, Arc::new(SystemClock), {
         let desk = Arc::clone(&desk);
         move |received| Arc::clone(&desk).handle(received)
     })?;
-    let introduction = introduction(receiver.address(), !secrets.is_empty(), args.forward.as_ref(), paint);
+    let introduction = introduction(receiver.address(), has_key, args.forward.as_ref(), paint);
     say(style, &introduction)?;
 
     tokio::select! {
@@ -164,19 +165,18 @@ fn say(style: Style, text: &str) -> io::Result<()> {
     said.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
-fn read_secrets(path: &Path) -> anyhow::Result<Vec<SigningSecret>> {
+fn read_keys(path: &Path) -> anyhow::Result<Vec<Key>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
-    let secrets = lines.map(|(index, line)| {
-        SigningSecret::parse(line).with_context(|| format!("{}, line {}", path.display(), index + 1))
-    });
-    let secrets: Vec<_> = secrets.collect::<Result<_, _>>()?;
-    ensure!(!secrets.is_empty(), "{} holds no secret", path.display());
-    Ok(secrets)
+    let keys =
+        lines.map(|(index, line)| Key::parse(line).with_context(|| format!("{}, line {}", path.display(), index + 1)));
+    let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+    ensure!(!keys.is_empty(), "{} holds no secret", path.display());
+    Ok(keys)
 }
 
 /// What to do to get something here.
-fn introduction(address: SocketAddr, has_secret: bool, forward: Option<&Target>, paint: Paint) -> String {
+fn introduction(address: SocketAddr, has_key: bool, forward: Option<&Target>, paint: Paint) -> String {
     let reached = super::reachable(address);
     let network = match reached.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => "127.0.0.0/8".to_owned(),
@@ -185,8 +185,8 @@ fn introduction(address: SocketAddr, has_secret: bool, forward: Option<&Target>,
     let url = paint.paint(STRONG, format!("http://{reached}/"));
     let mut text = format!("Subscribe with the URL {url} or any path below it.\n");
     text += &format!("The server must allow callbacks to it: HOOKCAST_DELIVERY_ALLOW_NETWORKS={network}\n");
-    if !has_secret {
-        text += "To verify signatures, give the subscription's secret with --secret or --secret-file.\n";
+    if !has_key {
+        text += "To verify signatures, give the subscription's secret, or its public key, with --secret or --secret-file.\n";
     }
     if let Some(target) = forward {
         text += &format!("What arrives goes on to {target}\n");

@@ -34,9 +34,9 @@ pub struct NewKeyArgs {}
 
 /// Encrypt all secrets in the store with the first of `encryption.master_keys`
 ///
-/// What is not encrypted yet, and what is encrypted with another of the keys, is encrypted anew. Servers may go on meanwhile. Give
-/// the new key to all of them first, as the first of their keys with the old ones after it, and take the old ones away when
-/// this is done. Copies of the store, and space that the database has not used again, still hold what was there before.
+/// What is not encrypted yet, and what is encrypted with another of the keys, is encrypted anew. Servers may go on meanwhile, if all
+/// of them have the first key already, at whatever place. When this is done, the other keys can go. Copies of the store, and space
+/// that the database has not used again, still hold what was there before.
 ///
 /// Exit codes: 0 all secrets are encrypted with the first key; 1 the command failed; 2 some secrets cannot be read, and stay as
 /// they are.

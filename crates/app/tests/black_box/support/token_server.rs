@@ -1,7 +1,7 @@
 //! A server that gives out tokens by OAuth 2.0 and has a callback that wants them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ struct Books {
     valid: HashMap<String, Instant>,
     /// Forms that came with the right client and secret.
     forms: Vec<String>,
+    /// What is answered instead of a token, one after the other.
+    broken: VecDeque<(u16, String)>,
 }
 
 #[derive(Clone)]
@@ -65,6 +67,12 @@ impl TokenServer {
         Self { token_url: format!("{base}/token"), hook_url: format!("{base}/hook"), books, delivered, server }
     }
 
+    /// Answers the next requests for a token so.
+    pub fn break_next<const N: usize>(&self, answers: [(u16, &str); N]) {
+        let answers = answers.map(|(status, body)| (status, body.to_owned()));
+        self.books.lock().unwrap().broken.extend(answers);
+    }
+
     /// Makes all tokens void, without a word to those who have one.
     pub fn revoke_all(&self) {
         self.books.lock().unwrap().valid.clear();
@@ -94,6 +102,9 @@ impl Drop for TokenServer {
 
 async fn token(State(shared): State<Shared>, headers: HeaderMap, form: String) -> Response {
     let mut books = shared.books.lock().unwrap();
+    if let Some((status, body)) = books.broken.pop_front() {
+        return (StatusCode::from_u16(status).unwrap(), body).into_response();
+    }
     if headers.get(header::AUTHORIZATION).is_none_or(|client| client != CLIENT) {
         return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
     }

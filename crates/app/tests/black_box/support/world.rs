@@ -112,6 +112,21 @@ impl Account {
         self.http.post("/webhooks/subscribe").bearer(&self.token).json(&body).send().await
     }
 
+    /// Subscribes with all that this body says.
+    pub async fn subscribe_as(&self, body: &Value) -> Value {
+        self.request(Method::POST, "/webhooks/subscribe").json(body).send().await.expect(201)
+    }
+
+    /// Changes a subscription by what this body says.
+    pub async fn patch(&self, id: &str, body: &Value) -> Answer {
+        self.request(Method::PATCH, &format!("/webhooks/subscriptions/{id}")).json(body).send().await
+    }
+
+    /// Posts this body to a path of a subscription's own.
+    pub async fn post_to(&self, id: &str, what: &str, body: &Value) -> Answer {
+        self.request(Method::POST, &format!("/webhooks/subscriptions/{id}/{what}")).json(body).send().await
+    }
+
     /// A request with the account's token.
     pub fn request(&self, method: Method, path: &str) -> Call {
         self.http.request(method, path).bearer(&self.token)

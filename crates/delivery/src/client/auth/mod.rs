@@ -8,11 +8,11 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use hookcast_core::{callback_auth::CallbackAuth, delivery::Answer};
+use hookcast_core::callback_auth::CallbackAuth;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use secrecy::ExposeSecret;
 
-use super::{Client, ExchangeFailed, HttpClients};
+use super::{Client, ExchangeFailed, HttpClients, Reply};
 pub(super) use identity::Identities;
 pub use identity::TlsIdentity;
 use oauth2::Grant;
@@ -61,6 +61,15 @@ impl Authenticator {
         };
         Ok(Self(kind))
     }
+
+    /// The name of the header that it puts on requests.
+    #[must_use]
+    pub fn header_name(&self) -> HeaderName {
+        match &self.0 {
+            Kind::Header(name, _) => name.clone(),
+            Kind::Token(_) => header::AUTHORIZATION,
+        }
+    }
 }
 
 impl fmt::Debug for Authenticator {
@@ -95,7 +104,7 @@ impl Client {
         mut headers: HeaderMap,
         body: Bytes,
         authenticator: &Authenticator,
-    ) -> Result<Answer, ExchangeFailed> {
+    ) -> Result<Reply, ExchangeFailed> {
         let grant = match &authenticator.0 {
             Kind::Header(name, value) => {
                 headers.insert(name, value.clone());
@@ -106,11 +115,11 @@ impl Client {
         let source = self.tokens.source(grant);
         let token = source.token(grant, self).await?;
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
-        let answer = self.attempt(clients, uri, headers.clone(), body.clone()).await?;
-        if answer.status != 401 {
-            return Ok(answer);
+        let reply = self.attempt(clients, uri, headers.clone(), body.clone()).await?;
+        if reply.answer.status != 401 {
+            return Ok(reply);
         }
-        let Some(token) = source.instead_of(&token, grant, self).await? else { return Ok(answer) };
+        let Some(token) = source.instead_of(&token, grant, self).await? else { return Ok(reply) };
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
         self.attempt(clients, uri, headers, body).await
     }
