@@ -1,7 +1,7 @@
 //! The catalogue in memory: who gets an event, and how to reach them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,6 +27,8 @@ struct Known {
     version: CatalogueVersion,
     targets: HashMap<SubscriptionId, Arc<Target>>,
     index: PatternIndex<SubscriptionId>,
+    /// Anybody may ask for their keys, which must not cost a walk over all the others.
+    with_public_keys: BTreeSet<SubscriptionId>,
     /// Who gets a type, made when it is first asked for.
     lists: HashMap<EventType, Audience>,
 }
@@ -156,10 +158,17 @@ impl Directory {
         self.lock().targets.get(&id).cloned()
     }
 
-    /// How to reach every subscription.
+    /// Whether this process can send to a subscription now.
     #[must_use]
-    pub fn targets(&self) -> Vec<Arc<Target>> {
-        self.lock().targets.values().cloned().collect()
+    pub fn can_send_to(&self, id: SubscriptionId) -> bool {
+        self.lock().targets.get(&id).is_some_and(|target| target.is_active)
+    }
+
+    /// How to reach those whose receivers check signatures with a public key.
+    #[must_use]
+    pub fn with_public_keys(&self) -> Vec<Arc<Target>> {
+        let known = self.lock();
+        known.with_public_keys.iter().filter_map(|id| known.targets.get(id).cloned()).collect()
     }
 
     /// Every active subscription, of one event type or of all.
@@ -186,12 +195,16 @@ impl Known {
         self.remove(target.subscription);
         self.index.insert(target.subscription, &target.events);
         self.forget_lists(&target);
+        if target.has_public_keys() {
+            self.with_public_keys.insert(target.subscription);
+        }
         self.targets.insert(target.subscription, Arc::new(target));
     }
 
     fn remove(&mut self, id: SubscriptionId) {
         let Some(target) = self.targets.remove(&id) else { return };
         self.index.remove(id, &target.events);
+        self.with_public_keys.remove(&id);
         self.forget_lists(&target);
     }
 

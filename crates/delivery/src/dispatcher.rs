@@ -5,7 +5,7 @@
 //! becomes due, and once a second in any case: what it is told is only a hint.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -191,19 +191,25 @@ impl Dispatcher {
 
     /// Fetches until nothing is due that there is room for; answers when something more becomes due.
     async fn fetch_due(self: &Arc<Self>) -> Result<Option<Timestamp>, StoreError> {
-        let mut full_before = 0;
+        // Those that the store would send to and this process cannot, for want of a key.
+        let mut held_up = HashSet::new();
+        let mut left_out_before = 0;
         loop {
-            let except = self.scheduler().full_lanes(Instant::now());
-            let full = except.len();
+            let mut except = self.scheduler().full_lanes(Instant::now());
+            except.extend(&held_up);
+            let left_out = except.len();
             let now = self.parts.clock.now();
             let due = self.parts.store.due(DueQuery { now, limit: LANES_PER_LOOK, except }).await?;
             self.parts.directory.refresh_to(due.catalogue).await?;
-            // Where all that were found have no room, those behind them may: the full ones are left out at the next look.
-            let has_more = due.subscriptions.len() == LANES_PER_LOOK && full > full_before;
+            let held_up_before = held_up.len();
+            held_up.extend(due.subscriptions.iter().filter(|id| !self.parts.directory.can_send_to(**id)));
+            // Where none that were found can have anything, those behind them may: they are left out at the next look.
+            let has_more = due.subscriptions.len() == LANES_PER_LOOK
+                && (left_out > left_out_before || held_up.len() > held_up_before);
             if !self.claim(&due.subscriptions, now).await? && !has_more {
                 return Ok(due.next);
             }
-            full_before = full;
+            left_out_before = left_out;
         }
     }
 

@@ -14,7 +14,7 @@ use hookcast_core::{
     policy::{RetrySchedule, SuccessRule},
     sealing::MasterKeys,
     secrets::Secrets,
-    signing::Keyring,
+    signing::{Keyring, Scheme},
     subscription::Subscription,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -179,6 +179,13 @@ impl Targets {
 }
 
 impl Target {
+    /// Whether receivers check one of its signatures with a public key.
+    pub(crate) fn has_public_keys(&self) -> bool {
+        self.access.as_ref().is_ok_and(|Access { keys, .. }| {
+            keys.scheme() == Scheme::Ed25519 || keys.earlier().any(|earlier| earlier.secret.scheme() == Scheme::Ed25519)
+        })
+    }
+
     /// What attempts at a delivery of this group are judged by.
     #[must_use]
     pub fn rules(&self, group: Option<i64>) -> &Rules {

@@ -56,6 +56,8 @@ pub struct Inner {
     limits: Limits,
     /// The longest that an attempt may take.
     timeout: Duration,
+    /// How long events are kept.
+    retention: Duration,
     /// What every callback must prove.
     consent: Option<Consent>,
     /// The name by which callbacks know this service.
@@ -91,6 +93,7 @@ impl ApiState {
             rules: lifecycle::guard_rules(config),
             limits: config.limits.clone(),
             timeout: config.delivery.timeout,
+            retention: config.retention.age,
             consent: config.delivery.consent,
             origin: config.delivery.origin.clone(),
             registration_mode: config.registration.mode,

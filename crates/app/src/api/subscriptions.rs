@@ -226,7 +226,7 @@ async fn change(State(state): State<ApiState>, id: query::Segment, request: Requ
     let events = wishes::events(&mut fields)?;
     let url = fields.optional_string("url")?.map(std::borrow::Cow::into_owned);
     let wishes = Wishes::take(&mut fields, &state).await?;
-    fields.finish(KNOWN)?;
+    fields.finish(&format!("`is_active`, {KNOWN}"))?;
     let before = state.store.subscription(account.id, id).await.map_err(not_found)?;
     // What cannot be shown afterwards is not changed.
     state.open(&before.subscription)?;

@@ -37,7 +37,7 @@ async fn keys(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiEr
     let now = state.clock.now();
     let targets = match only {
         Some(id) => state.dispatcher.parts().directory.target(id).into_iter().collect(),
-        None => state.dispatcher.parts().directory.targets(),
+        None => state.dispatcher.parts().directory.with_public_keys(),
     };
     let mut seen = BTreeSet::new();
     let access = targets.iter().filter_map(|target| target.access.as_ref().ok());

@@ -25,7 +25,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(30 * 86_400);
 pub const OVERLAP: Duration = Duration::from_secs(86_400);
 
 /// All members that may be chosen, for messages.
-pub const KNOWN: &str = "`event`, `url`, `is_active`, `signature`, `secret`, `auth`, `tls`, `headers`, `format`, `filter`, \
+pub const KNOWN: &str = "`event`, `url`, `signature`, `secret`, `auth`, `tls`, `headers`, `format`, `filter`, \
      `ordering`, `on_failure`, `rate_limit`, `max_in_flight`, `retries`, `success_status`, `timeout` and `consent`";
 
 /// What is wished of a member: nothing, what the configuration says, or this.
@@ -97,7 +97,7 @@ impl Wishes {
                 let number = raw.get().parse::<u32>().ok().filter(|number| (1..=10_000).contains(number));
                 number.ok_or_else(|| ApiError::invalid_field("max_in_flight", "must be a whole number from 1 to 10000"))
             })?,
-            retries: wish(fields, "retries", retries)?,
+            retries: wish(fields, "retries", |raw| retries(raw, state))?,
             success_status: wish(fields, "success_status", |raw| {
                 word("success_status", raw, [("200", SuccessRule::Exactly200), ("2xx", SuccessRule::Any2xx)])
             })?,
@@ -261,26 +261,12 @@ fn timeout(raw: &RawValue, state: &ApiState) -> Result<u32, ApiError> {
     })
 }
 
-fn retries(raw: &RawValue) -> Result<Retries, ApiError> {
+fn retries(raw: &RawValue, state: &ApiState) -> Result<Retries, ApiError> {
     let rule = |rule: &str| ApiError::invalid_field("retries", rule);
     let millis = |value: &Value| -> Option<u64> { u64::try_from(parse_duration(value.as_str()?)?.as_millis()).ok() };
     let retries = match value(raw) {
         Value::Array(delays) => delays.iter().map(millis).collect::<Option<Vec<_>>>().map(Retries::Delays),
-        Value::Object(mut members) => {
-            let exponential = Retries::Exponential {
-                first: members.remove("first").as_ref().and_then(millis).unwrap_or(u64::MAX),
-                factor: members.remove("factor").map_or(Some(2.0), |factor| factor.as_f64()).unwrap_or(f64::NAN),
-                longest: members
-                    .remove("longest")
-                    .map_or(Some(86_400_000), |longest| millis(&longest))
-                    .unwrap_or(u64::MAX),
-                count: members
-                    .remove("count")
-                    .and_then(|count| u32::try_from(count.as_u64()?).ok())
-                    .unwrap_or(u32::MAX),
-            };
-            members.is_empty().then_some(exponential)
-        }
+        Value::Object(members) => exponential(members, millis),
         _ => None,
     };
     let retries = retries.ok_or_else(|| {
@@ -290,5 +276,19 @@ fn retries(raw: &RawValue) -> Result<Retries, ApiError> {
         )
     })?;
     retries.check().map_err(|broken| rule(&broken))?;
+    // What is older is taken away, whether it was delivered or not.
+    if retries.schedule(state.targets().defaults.schedule.jitter).longest() >= state.retention {
+        let retention = crate::config::show_duration(state.retention);
+        return Err(rule(&format!("must come to less than the `{retention}` for which events are kept")));
+    }
     Ok(retries)
+}
+
+/// Delays that grow: `first` and `count` must be there, and nothing that is unknown.
+fn exponential(mut members: serde_json::Map<String, Value>, millis: impl Fn(&Value) -> Option<u64>) -> Option<Retries> {
+    let first = millis(&members.remove("first")?)?;
+    let count = u32::try_from(members.remove("count")?.as_u64()?).ok()?;
+    let factor = members.remove("factor").map_or(Some(2.0), |factor| factor.as_f64())?;
+    let longest = members.remove("longest").map_or(Some(86_400_000), |longest| millis(&longest))?;
+    members.is_empty().then_some(Retries::Exponential { first, factor, longest, count })
 }

@@ -162,6 +162,32 @@ async fn without_the_right_key_everything_waits_for_it() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_key_holds_up_nobody_else() {
+    let mut receiver = Receiver::start().await;
+    let (home, _) = encrypted();
+    let home = home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1ms,1ms");
+    let server = home.serve();
+    let ada = server.http.account("ada").await;
+    // More than one look of the dispatcher brings.
+    for n in 0..300 {
+        subscribe(&ada, &format!("{}/{n}", receiver.url), json!({})).await.expect(201);
+    }
+    assert!(server.stop().success());
+
+    let server = home.set(KEYS, "").serve();
+    let ada = ada.at(&server.http);
+    server.http.trigger(EVENT, json!({})).await;
+    ada.subscribe("plain", &receiver.url).await;
+    // Its second attempt comes from the store, where what waits for the key has waited longer.
+    receiver.next_replies([500_u16]);
+    let receipt = server.http.trigger("plain", json!({})).await;
+    for _ in 0..2 {
+        assert_eq!(receiver.next().await.json()["event"], "plain");
+    }
+    server.http.event_in_state(&text(&receipt, "id"), "delivered").await;
+}
+
 #[tokio::test]
 async fn a_key_is_never_shown() {
     let receiver = Receiver::start().await;

@@ -30,6 +30,7 @@ mod nodes;
 mod noticing;
 mod ordering;
 mod outages;
+mod own_rules;
 mod refusals;
 mod rekeying;
 mod resending;
