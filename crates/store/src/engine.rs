@@ -256,8 +256,11 @@ pub struct Finished {
 /// this. One that has failed and is sent again has left its group.
 ///
 /// **Breaker.** While a subscription's [`Health::probe_at`](hookcast_core::subscription::Health::probe_at) is set nothing of it is
-/// due before that time, and then a claim takes one delivery, without followers, and nobody another one within [`PROBE_WAIT`], or
-/// until its outcome is there or it is given back. Passes over all that waits, or over what has failed, do not ask the breaker.
+/// due before that time, and then a claim takes one delivery, the *probe*, without followers, and nobody another one within
+/// [`PROBE_WAIT`], or until its outcome is there. Where the probe comes back untried, be it given back or its holder's lease ended,
+/// before anything else has changed `probe_at`, the next one may go at once. Nothing else that comes back does so: what was held when
+/// the breaker opened waits for `probe_at` like the rest. Passes over all that waits, or over what has failed, do not ask the
+/// breaker.
 /// Changes of `probe_at` from or to `None` count as changes of the catalogue.
 #[async_trait]
 pub trait Engine: Send + Sync {

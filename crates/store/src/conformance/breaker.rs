@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use hookcast_core::{options::Ordering, policy::BreakerPolicy, subscription::Subscription};
+use hookcast_core::{delivery::DeliveryState, options::Ordering, policy::BreakerPolicy, subscription::Subscription};
 
 use super::{
-    process::{EVERYTHING, delivered, retried},
+    process::{EVERYTHING, Process, delivered, retried},
     world::{NOW, World, at},
 };
-use crate::engine::{Finished, Node, PROBE_WAIT, Pass, Role};
+use crate::engine::{Claimed, Finished, Node, PROBE_WAIT, Pass, Role};
 
 cases![
     failures_in_a_row_open_it,
@@ -17,6 +17,10 @@ cases![
     a_success_closes_it,
     a_probe_that_is_given_back_goes_at_once,
     a_probe_whose_process_died_goes_again,
+    what_else_is_given_back_waits_for_the_probes_time,
+    what_else_a_dead_process_held_waits_too,
+    a_probe_that_nobody_waits_for_hastens_nothing,
+    a_probe_from_before_the_breaker_closed_hastens_nothing,
     new_events_wait_too,
     failures_side_by_side_count_once,
     activating_closes_it,
@@ -100,6 +104,67 @@ async fn a_probe_whose_process_died_goes_again(world: World) {
     assert_eq!(dead.claim(&ada, 10, at(11)).await.len(), 1);
     assert_eq!(world.store().rescue(at(31)).await.unwrap(), 1);
     assert_eq!(world.here.claim(&ada, 10, at(31)).await.len(), 1);
+}
+
+/// Opens a breaker at 1 s with two of three that a process has claimed; the third, which it still holds.
+async fn open_with_one_in_flight(world: &World, process: &Process) -> (Subscription, Claimed) {
+    let ada = world.subscriber("x").await;
+    world.send(5, &ada).await;
+    let mut claimed = process.claim(&ada, 3, NOW).await;
+    let last = claimed.pop().unwrap();
+    for (seconds, claimed) in (0..).zip(&claimed) {
+        process.finish_with(BREAKER, [retried(claimed, at(seconds), at(seconds + 1))], at(seconds)).await;
+    }
+    assert_eq!(world.health(&ada).await.probe_at, Some(at(11)));
+    (ada, last)
+}
+
+async fn what_else_is_given_back_waits_for_the_probes_time(world: World) {
+    let (ada, in_flight) = open_with_one_in_flight(&world, &world.here).await;
+    world.here.release(&[in_flight], at(2)).await;
+    assert_eq!(world.health(&ada).await.probe_at, Some(at(11)));
+    assert_eq!(world.due(at(2)).await.next, Some(at(11)));
+    assert!(world.here.claim(&ada, 10, at(10)).await.is_empty());
+
+    // Nor does it while a probe is on its way, which is listed as sent, with no time of a next try.
+    let (bob, in_flight) = open_with_one_in_flight(&world, &world.here).await;
+    let probe = world.here.claim_one(&bob, at(11)).await;
+    let record = world.delivery(&bob, probe.id).await;
+    assert_eq!((record.state, record.due_at), (DeliveryState::Sending, None));
+    world.here.release(&[in_flight], at(12)).await;
+    assert!(world.here.claim(&bob, 10, at(12)).await.is_empty());
+    world.here.release(&[probe], at(13)).await;
+    world.here.claim_one(&bob, at(13)).await;
+}
+
+async fn what_else_a_dead_process_held_waits_too(world: World) {
+    let dead = world.joining(Role::Server, Duration::from_secs(5), NOW).await;
+    let (ada, _) = open_with_one_in_flight(&world, &dead).await;
+    assert_eq!(world.store().rescue(at(6)).await.unwrap(), 1);
+    assert_eq!(world.health(&ada).await.probe_at, Some(at(11)));
+    assert!(world.here.claim(&ada, 10, at(10)).await.is_empty());
+    assert_eq!(world.waiting(&ada).await, 5);
+    world.here.claim_one(&ada, at(11)).await;
+}
+
+async fn a_probe_that_nobody_waits_for_hastens_nothing(world: World) {
+    let ada = open(&world).await;
+    let late = world.here.claim_one(&ada, at(11)).await;
+    world.here.claim_one(&ada, at(11).plus(PROBE_WAIT)).await;
+    world.here.release(&[late], at(140)).await;
+    assert_eq!(world.health(&ada).await.probe_at, Some(at(11).plus(PROBE_WAIT).plus(PROBE_WAIT)));
+    assert!(world.here.claim(&ada, 10, at(140)).await.is_empty());
+}
+
+async fn a_probe_from_before_the_breaker_closed_hastens_nothing(world: World) {
+    let ada = open(&world).await;
+    let late = world.here.claim_one(&ada, at(11)).await;
+    world.set_active(&ada, true, at(12)).await;
+    fail(&world, &ada, 13).await;
+    fail(&world, &ada, 14).await;
+    world.here.release(&[late], at(15)).await;
+    assert_eq!(world.health(&ada).await.probe_at, Some(at(24)));
+    assert!(world.here.claim(&ada, 10, at(23)).await.is_empty());
 }
 
 async fn new_events_wait_too(world: World) {

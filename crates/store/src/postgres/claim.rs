@@ -96,7 +96,8 @@ macro_rules! event {
     };
 }
 
-/// Takes what is due from lanes whose locks are held. `SKIP LOCKED` waits for nobody who holds a single delivery.
+/// Takes what is due from lanes whose locks are held. Of what is held only a probe has a time, until which it is waited for: by
+/// that it is known when it is given back. `SKIP LOCKED` waits for nobody who holds a single delivery.
 ///
 /// Rows that were found are changed by their place in the table (`ctid`), here and elsewhere: where the planner takes the table
 /// for empty, as after a quiet hour, it thinks nothing of walking over all of it for each row that is named by its key.
@@ -117,14 +118,14 @@ const TAKE_DUE: Statement = Statement {
         event!(),
         "),
           taken AS (
-              UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM found f
+              UPDATE hookcast.unfinished u SET holder = $4, due_at = CASE WHEN f.is_probe THEN $7 END FROM found f
               WHERE (f.bytes_before < $5 OR f.bytes_before = 0) AND u.ctid = f.row
               RETURNING f.*)
           SELECT ",
         taken!("true"),
         "FROM taken ORDER BY ord, due_at, time, position"
     ),
-    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8, Type::INT8],
+    types: &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8, Type::INT8, Type::INT8],
 };
 
 /// Takes what follows heads that were taken in their groups, up to one that is held: whoever holds it has still to give it back.
@@ -196,7 +197,7 @@ const TAKE_PASS: Statement = Statement {
                   ORDER BY time, position LIMIT q.quota) u),
           fitting AS (SELECT * FROM chosen WHERE bytes_before < $5 OR bytes_before = 0),
           taken AS (
-              UPDATE hookcast.unfinished u SET holder = $4, due_at = NULL FROM fitting c
+              UPDATE hookcast.unfinished u SET holder = $4, due_at = CASE WHEN c.is_probe THEN $12 END FROM fitting c
               WHERE c.was_waiting AND u.ctid = c.row),
           revived AS (
               DELETE FROM hookcast.finished f USING fitting c
@@ -219,6 +220,7 @@ const TAKE_PASS: Statement = Statement {
         Type::TEXT,
         Type::BOOL,
         Type::BOOL,
+        Type::INT8,
         Type::INT8,
     ],
 };
@@ -259,12 +261,25 @@ async fn take(
     let bytes = i64::try_from(claim.max_bytes).unwrap_or(i64::MAX);
     let mut transaction = shared.pool.begin(Commit::Relaxed).await?;
     let wanted = Wanted::new(&claim.which);
-    let due: [&(dyn ToSql + Sync); 6] = [lanes, quotas, &wanted.due_by, &holder, &bytes, &now];
+    let probes_until = Timestamp::from_millis(now).plus(PROBE_WAIT).as_millis();
+    let due: [&(dyn ToSql + Sync); 7] = [lanes, quotas, &wanted.due_by, &holder, &bytes, &now, &probes_until];
     let (after_time, after_position) = wanted.after;
     let (event, failed) = (wanted.event, wanted.failed);
     let asks = claim.which.asks_the_breaker();
-    let pass: [&(dyn ToSql + Sync); 11] =
-        [lanes, quotas, &wanted.due_by, &holder, &bytes, &after_time, &after_position, &event, &failed, &asks, &now];
+    let pass: [&(dyn ToSql + Sync); 12] = [
+        lanes,
+        quotas,
+        &wanted.due_by,
+        &holder,
+        &bytes,
+        &after_time,
+        &after_position,
+        &event,
+        &failed,
+        &asks,
+        &now,
+        &probes_until,
+    ];
     let take: Call<'_> = match &claim.which {
         Which::DueBy(_) => (&TAKE_DUE, &due),
         Which::Pass(_) => (&TAKE_PASS, &pass),
@@ -289,8 +304,7 @@ async fn take(
         }
     }
     let (lanes, counts): (Vec<SubscriptionKey>, Vec<i64>) = fewer.into_iter().unzip();
-    let held = Timestamp::from_millis(now).plus(PROBE_WAIT).as_millis();
-    let calls: [Call<'_>; 2] = [(&lanes::HOLD_PROBES, &[&probed, &held]), (&lanes::TAKE, &[&lanes, &counts])];
+    let calls: [Call<'_>; 2] = [(&lanes::HOLD_PROBES, &[&probed, &probes_until]), (&lanes::TAKE, &[&lanes, &counts])];
     transaction.finish(if probed.is_empty() { &calls[1..] } else { &calls }).await?;
     Ok(taken)
 }

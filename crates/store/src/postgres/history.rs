@@ -191,6 +191,7 @@ fn place(cursor: u128) -> (i64, i64) {
 
 fn record(row: &Row) -> Result<(u128, DeliveryRecord), StoreError> {
     let (time, position) = (time(row, 0)?, natural(get(row, 1)?));
+    let state = state_of(get(row, 8)?)?;
     let record = DeliveryRecord {
         id: DeliveryId::from_position(time, position),
         event: event_id(row, 2)?,
@@ -199,8 +200,8 @@ fn record(row: &Row) -> Result<(u128, DeliveryRecord), StoreError> {
         user_id: get(row, 5)?,
         url: get(row, 6)?,
         is_active: get(row, 7)?,
-        state: state_of(get(row, 8)?)?,
-        due_at: optional_time(row, 9)?,
+        state,
+        due_at: optional_time(row, 9)?.filter(|_| state == DeliveryState::Waiting),
         attempts: log::read(get(row, 10)?)?,
     };
     let time = u128::try_from(time.as_millis()).unwrap_or(0);

@@ -53,10 +53,13 @@ pub(super) const HOLD_PROBES: Statement = Statement {
     types: &[Type::INT8_ARRAY, Type::INT8],
 };
 
-/// Lets open breakers be probed now: the one that was to find out was not sent. More that waits must follow.
+/// Lets open breakers be probed now whose probes are about to be given back: until the time of such a one the breaker is held. Of
+/// some deliveries of a holder, or with NULLs of all. More that waits must follow.
 pub(super) const HASTEN_PROBES: Statement = Statement {
-    sql: "UPDATE hookcast.lanes SET probe_at = $2 WHERE subscription = ANY($1) AND probe_at > $2",
-    types: &[Type::INT8_ARRAY, Type::INT8],
+    sql: "UPDATE hookcast.lanes l SET probe_at = LEAST(l.probe_at, $5) FROM hookcast.unfinished u
+          WHERE l.subscription = ANY($1) AND u.holder = $2 AND u.subscription = l.subscription AND u.due_at = l.probe_at
+          AND ($3::int8[] IS NULL OR (u.time, u.position) IN (SELECT * FROM unnest($3, $4::int8[])))",
+    types: &[Type::INT8_ARRAY, Type::INT8, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8],
 };
 
 /// The groups of what has expired. That the subscription is between itself and itself leaves the planner only the index that begins with it.

@@ -180,7 +180,7 @@ async fn give_back(
     let answers = transaction
         .all(&[
             (&lanes::LOCK, &[&lanes]),
-            (&lanes::HASTEN_PROBES, &[&lanes, &due]),
+            (&lanes::HASTEN_PROBES, &[&lanes, &holder, &times, &positions, &due]),
             (&GIVE_BACK, &[&holder, &times, &positions, &due]),
             (&CANCEL, &[&holder, &times, &positions]),
         ])

@@ -105,6 +105,8 @@ fn records(
     let mut records = Vec::new();
     while let Some(row) = found.next()? {
         let position: i64 = row.get(0)?;
+        let state = state_of(row.get(8)?)?;
+        let due_at = row.get::<_, Option<i64>>(9)?.filter(|_| state == DeliveryState::Waiting);
         let record = DeliveryRecord {
             id: DeliveryId::from_position(Timestamp::from_millis(row.get(1)?), natural(position)),
             event: EventId::from_bytes(row.get(2)?),
@@ -113,8 +115,8 @@ fn records(
             user_id: row.get(5)?,
             url: row.get(6)?,
             is_active: row.get(7)?,
-            state: state_of(row.get(8)?)?,
-            due_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
+            state,
+            due_at: due_at.map(Timestamp::from_millis),
             attempts: attempts(connection, position)?,
         };
         records.push((natural(position), record));

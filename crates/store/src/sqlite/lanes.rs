@@ -90,11 +90,17 @@ pub(super) fn set_probe(
     refresh(connection, lane)
 }
 
-/// Lets an open breaker be probed now: the one that was to find out was not sent.
-pub(super) fn hasten_probe(connection: &Connection, lane: SubscriptionKey, now: Timestamp) -> Result<(), StoreError> {
+/// Lets an open breaker be probed now, if what was given back was its probe: the time until which that was waited for, in ms, is
+/// then the breaker's, too.
+pub(super) fn hasten_probe(
+    connection: &Connection,
+    lane: SubscriptionKey,
+    waited_until: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     connection
-        .prepare_cached("UPDATE lanes SET probe_at = ?2 WHERE subscription = ?1 AND probe_at > ?2")?
-        .execute((lane, now.as_millis()))?;
+        .prepare_cached("UPDATE lanes SET probe_at = MIN(probe_at, ?3) WHERE subscription = ?1 AND probe_at = ?2")?
+        .execute((lane, waited_until, now.as_millis()))?;
     Ok(())
 }
 

@@ -128,12 +128,12 @@ fn give_back(
     now: Timestamp,
     max_waiting: u64,
 ) -> Result<bool, StoreError> {
-    let (lane, deleted, group): (SubscriptionKey, bool, Option<i64>) = transaction
+    let (lane, deleted, group, probes_until): (SubscriptionKey, bool, Option<i64>, Option<i64>) = transaction
         .prepare_cached(
-            "SELECT s.key, s.deleted_at IS NOT NULL, d.order_group
+            "SELECT s.key, s.deleted_at IS NOT NULL, d.order_group, d.due_at
              FROM deliveries d JOIN subscriptions s ON s.key = d.subscription WHERE d.position = ?",
         )?
-        .query_row([position], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        .query_row([position], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let state = if deleted { DeliveryState::Cancelled } else { DeliveryState::Waiting };
     let due = (!deleted && group.is_none()).then(|| now.as_millis());
     transaction
@@ -142,7 +142,9 @@ fn give_back(
     if deleted {
         return Ok(false);
     }
-    lanes::hasten_probe(transaction, lane, now)?;
+    if let Some(probes_until) = probes_until {
+        lanes::hasten_probe(transaction, lane, probes_until, now)?;
+    }
     lanes::add_waiting(transaction, lane, More { count: 1, due }, max_waiting)?;
     if let Some(group) = group {
         lanes::promote_head(transaction, lane, group)?;
@@ -193,14 +195,13 @@ pub(super) fn claim(transaction: &Transaction<'_>, claim: &Claim, now: Timestamp
         if parked || is_probe && probe_at > Some(now.as_millis()) {
             continue;
         }
-        let mut lane = ClaimedLane { key: lane, subscription: *subscription, limit: *limit, from_waiting: 0 };
-        if is_probe {
-            lane.limit = lane.limit.min(1);
-        }
+        let probes_until = is_probe.then(|| now.plus(PROBE_WAIT));
+        let limit = if is_probe { 1.min(*limit) } else { *limit };
+        let mut lane = ClaimedLane { key: lane, subscription: *subscription, limit, probes_until, from_waiting: 0 };
         let before = claimed.len();
         lane.claim(transaction, claim, &mut bytes, &mut claimed)?;
         if is_probe && claimed.len() > before {
-            lanes::set_probe(transaction, lane.key, Some(now.plus(PROBE_WAIT)))?;
+            lanes::set_probe(transaction, lane.key, probes_until)?;
         }
         lanes::take_waiting(transaction, lane.key, lane.from_waiting)?;
     }
@@ -213,6 +214,8 @@ struct ClaimedLane {
     subscription: SubscriptionId,
     /// How many more may be claimed.
     limit: usize,
+    /// Until when a probe is waited for, where it is one that is claimed.
+    probes_until: Option<Timestamp>,
     /// How many of what was claimed had waited.
     from_waiting: i64,
 }
@@ -239,13 +242,15 @@ impl ClaimedLane {
                 found.extend(self.read(transaction, &sql, parameters, claim, bytes, claimed)?);
             }
         }
-        // What has failed and is sent again has left its group.
+        // What has failed and is sent again has left its group. Of what is held only a probe has a time: by that it is known when
+        // it is given back.
         let mut update = transaction.prepare_cached(
-            "UPDATE deliveries SET state = 1, due_at = NULL, holder = ?, order_group = IIF(state = 3, NULL, order_group)
+            "UPDATE deliveries SET state = 1, due_at = ?, holder = ?, order_group = IIF(state = 3, NULL, order_group)
              WHERE position = ?",
         )?;
+        let probes_until = self.probes_until.map(Timestamp::as_millis);
         for position in found {
-            update.execute((integer(claim.holder.0), position))?;
+            update.execute((probes_until, integer(claim.holder.0), position))?;
         }
         Ok(())
     }

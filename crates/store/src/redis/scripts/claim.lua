@@ -18,6 +18,9 @@ local function is_enough()
     return claimed > 0 and bytes >= max_bytes
 end
 
+-- The position of what was claimed last.
+local last
+
 local function claim(wanted, delivery)
     local head, payload, key = unpack(call('HMGET', root .. 'event:' .. delivery.event, 'head', 'payload', 'key'))
     if delivery.state == WAITING then
@@ -26,7 +29,7 @@ local function claim(wanted, delivery)
         call('ZREM', root .. 'failed:' .. delivery.lane, place(delivery.position))
     end
     hold(delivery, holder)
-    bytes, claimed = bytes + #payload, claimed + 1
+    bytes, claimed, last = bytes + #payload, claimed + 1, delivery.position
     answer[#answer + 1] =
         { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event, head, payload, key or '' }
 end
@@ -161,7 +164,7 @@ for at = 11, #ARGV, 2 do
         claim_due(wanted, lane, limit)
     end
     if is_probe and claimed > before then
-        call('HSET', root .. 'lane:' .. lane, 'probe', int(now + probe_wait))
+        call('HSET', root .. 'lane:' .. lane, 'probe', int(now + probe_wait), 'probing', int(last))
     end
 end
 settle(now)

@@ -69,7 +69,7 @@ local function note_success(lane)
     local key = root .. 'lane:' .. lane
     local failures, probe, id, since = unpack(call('HMGET', key, 'failures', 'probe', 'id', 'since'))
     if failures or probe then
-        call('HDEL', key, 'failures', 'since', 'failed', 'probe')
+        call('HDEL', key, 'failures', 'since', 'failed', 'probe', 'probing')
     end
     if probe then
         call('HSET', key, 'recovered', int(now))
@@ -97,6 +97,7 @@ local function note_failure(lane, began, ended, gone)
         if wait_for then
             probe = int(tonumber(ended) + wait_for)
             call('HSET', key, 'probe', probe)
+            call('HDEL', key, 'probing')
             touch(lane)
         end
     end

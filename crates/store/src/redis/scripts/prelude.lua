@@ -9,7 +9,8 @@
 --   account:A            hash: id, user_id, email, token, made       accounts   zset of A by A
 --   account-ids, user-ids, tokens   hashes to A
 --   lane:L               hash of a subscription: id, account (A), event, url, options, secret, active, made, deleted, expired,
---                        and its health: failures, since, failed, probe, recovered
+--                        and its health: failures, since, failed, probe, recovered;
+--                        probing, the position of the delivery that was claimed as a probe, while it is what `probe` waits for
 --   lane-ids             hash from its id to L                        lanes-of:A  zset of L by L, the deleted ones left out
 --   lanes-once           hash from account, event and URL to L        changes     zset of L by the version of its last change
 --   due:L, wait:L        zsets of what waits, by due time and by position, where those behind the head of a group are not in
@@ -263,14 +264,15 @@ end
 -- Answers whether it waits.
 local function give_back(delivery, now)
     local key = root .. 'lane:' .. delivery.lane
-    local deleted, probe = unpack(call('HMGET', key, 'deleted', 'probe'))
+    local deleted, probe, probing = unpack(call('HMGET', key, 'deleted', 'probe', 'probing'))
     if deleted then
         let_go(delivery, CANCELLED)
         return false
     end
-    if probe and tonumber(probe) > tonumber(now) then
+    if probing and tonumber(probing) == delivery.position then
         -- The one that was to find out was not sent.
-        call('HSET', key, 'probe', now)
+        call('HDEL', key, 'probing')
+        call('HSET', key, 'probe', int(math.min(tonumber(probe), tonumber(now))))
     end
     let_go(delivery, WAITING)
     wait(delivery, not delivery.group and now or nil)

@@ -7,7 +7,7 @@ local now = ARGV[4]
 if ARGV[3] == '1' then
     local key = root .. 'lane:' .. lane
     call('HSET', key, 'active', '1')
-    call('HDEL', key, 'failures', 'since', 'failed', 'probe', 'recovered')
+    call('HDEL', key, 'failures', 'since', 'failed', 'probe', 'probing', 'recovered')
     changed(lane)
     touch(lane)
 else
