@@ -26,7 +26,7 @@ pub struct EventPattern(Arc<str>);
 
 /// The text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event type or pattern {pattern:?} {rule}")]
+#[error("{pattern:?} {rule}")]
 pub struct InvalidPattern {
     /// The pattern, shortened if it is longer than any pattern may be.
     pub pattern: String,

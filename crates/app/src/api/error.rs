@@ -101,11 +101,23 @@ impl ApiError {
         error
     }
 
+    /// A member whose value has something wrong with it, which is said in a clause of its own.
+    pub fn invalid_value(field: &str, problem: &impl std::fmt::Display) -> Self {
+        let mut error = Self::invalid(format!("`{field}`: {problem}"));
+        error.0.field = Some(field.to_owned());
+        error
+    }
+
     /// The same, of the element at this place of a batch.
     pub fn at(mut self, index: usize) -> Self {
         self.0.detail = format!("event {index}: {}", self.0.detail);
         self.0.index = Some(index);
         self
+    }
+
+    /// What is wrong, for people to read.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     fn with(mut self, header: (HeaderName, HeaderValue)) -> Self {

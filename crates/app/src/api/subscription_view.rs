@@ -63,13 +63,19 @@ pub struct View {
     created_at: Timestamp,
     waiting: u64,
     expired: u64,
-    signature: Scheme,
+    /// Why nothing is told of its secrets, `signature`, `auth` and `tls`, where they cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets_unreadable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<Scheme>,
     #[serde(skip_serializing_if = "Option::is_none")]
     public_key: Option<String>,
     /// Earlier secrets that still sign, and until when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     earlier_secrets: Vec<EarlierSecret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Value>,
     headers: CustomHeaders,
     format: Format,
@@ -93,19 +99,22 @@ struct EarlierSecret {
 }
 
 impl View {
-    /// The view of a subscription with these secrets.
+    /// The view of a subscription with these secrets, or of one whose secrets cannot be read, and why.
     ///
     /// `consent` is what the setting asks of every callback.
     pub fn new(
         status: SubscriptionStatus,
-        secrets: &Secrets,
+        secrets: Result<&Secrets, &str>,
         defaults: &Defaults,
         consent: Option<Consent>,
         now: Timestamp,
     ) -> Self {
         let subscription = status.subscription;
         let options = subscription.options;
-        let earlier = secrets.keys.earlier().filter(|earlier| earlier.until > now);
+        let secrets_unreadable = secrets.err().map(str::to_owned);
+        let secrets = secrets.ok();
+        let earlier =
+            secrets.into_iter().flat_map(|secrets| secrets.keys.earlier()).filter(|earlier| earlier.until > now);
         Self {
             id: subscription.id,
             user_id: subscription.user_id,
@@ -121,13 +130,14 @@ impl View {
             created_at: subscription.created_at,
             waiting: status.waiting,
             expired: status.expired,
-            signature: secrets.keys.scheme(),
-            public_key: secrets.keys.current().and_then(|secret| Some(secret.public_key()?.to_string())),
+            secrets_unreadable,
+            signature: secrets.map(|secrets| secrets.keys.scheme()),
+            public_key: secrets.and_then(|secrets| Some(secrets.keys.current()?.public_key()?.to_string())),
             earlier_secrets: earlier
                 .map(|earlier| EarlierSecret { signature: earlier.secret.scheme(), until: earlier.until })
                 .collect(),
-            auth: secrets.auth.as_ref().map(CallbackAuth::public_view),
-            tls: secrets.tls.as_ref().map(ClientTls::public_view),
+            auth: secrets.map(|secrets| secrets.auth.as_ref().map_or(Value::Null, CallbackAuth::public_view)),
+            tls: secrets.map(|secrets| secrets.tls.as_ref().map_or(Value::Null, ClientTls::public_view)),
             headers: options.headers,
             format: options.format.unwrap_or(defaults.format),
             filter: options.filter,

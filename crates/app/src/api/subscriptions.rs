@@ -82,7 +82,7 @@ impl ApiState {
     }
 
     async fn callback(&self, text: &str) -> Result<CallbackUrl, ApiError> {
-        let url = self.parse_url(text).map_err(|refused| ApiError::invalid_field("url", &refused))?;
+        let url = self.parse_url(text).map_err(|refused| ApiError::invalid_value("url", &refused))?;
         self.check_resolves("url", &url).await?;
         Ok(url)
     }
@@ -98,7 +98,14 @@ impl ApiState {
 
     pub(super) fn view(&self, status: SubscriptionStatus) -> Result<View, ApiError> {
         let secrets = self.open(&status.subscription)?;
-        Ok(View::new(status, &secrets, &self.targets().defaults, self.consent, self.clock.now()))
+        Ok(View::new(status, Ok(&secrets), &self.targets().defaults, self.consent, self.clock.now()))
+    }
+
+    /// The same, or what can be shown of it where its secrets cannot be read.
+    fn view_in_any_case(&self, status: SubscriptionStatus) -> View {
+        let opened = self.open(&status.subscription);
+        let secrets = opened.as_ref().map_err(ApiError::detail);
+        View::new(status, secrets, &self.targets().defaults, self.consent, self.clock.now())
     }
 
     /// The same after its callback was asked whether it wants the events.
@@ -108,17 +115,17 @@ impl ApiState {
         Ok(view)
     }
 
-    /// Changes a subscription by what `change` does to it and to its secrets, which may be done several times.
+    /// Changes a subscription by what `change` does to it and to its secrets, which may be done several times, unless it refuses.
     pub(super) async fn change_subscription(
         &self,
         account: AccountId,
         id: SubscriptionId,
-        change: impl Fn(&mut Subscription, &mut Secrets),
+        change: impl Fn(&mut Subscription, &mut Secrets) -> Result<(), ApiError>,
     ) -> Result<SubscriptionStatus, ApiError> {
         for _ in 0..TRIES {
             let mut subscription = self.store.subscription(account, id).await.map_err(not_found)?.subscription;
             let mut secrets = self.open(&subscription)?;
-            change(&mut subscription, &mut secrets);
+            change(&mut subscription, &mut secrets)?;
             self.seal(&mut subscription, &secrets);
             match self.store.replace(subscription).await.map_err(not_found)? {
                 Replaced::Done(status) => return Ok(*status),
@@ -147,6 +154,7 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
         wishes.apply_to_credentials(&mut secrets);
         secrets
     };
+    check_certificate("tls", url.as_str(), &secrets)?;
     let mut subscription = new_subscription(&state, &account, events, &url);
     wishes.apply_to_options(&mut subscription.options);
     subscription.options.pending = consent::required(&subscription.options, state.consent);
@@ -161,6 +169,16 @@ async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Re
     let mut view = state.view_answered(consent::ask(&state, subscribed.status).await?)?;
     view.secret = secrets.keys.current().map(Secret::reveal);
     Ok((StatusCode::CREATED, Json(view)).into_response())
+}
+
+/// Refuses a client certificate that no connection to the URL would show.
+fn check_certificate(field: &str, url: &str, secrets: &Secrets) -> Result<(), ApiError> {
+    if secrets.tls.is_none() || url.starts_with("https://") {
+        return Ok(());
+    }
+    let problem = "connections to a `url` that begins with `http://` show no client certificate: make it `https://`, or go \
+                   without `tls`";
+    Err(ApiError::invalid_value(field, &problem))
 }
 
 fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, url: &CallbackUrl) -> Subscription {
@@ -183,14 +201,14 @@ fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, 
 async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let page = state.store.subscriptions(account.id, query::page(&uri)?).await?;
-    let views: Vec<View> = page.items.into_iter().map(|status| state.view(status)).collect::<Result<_, _>>()?;
+    let views: Vec<View> = page.items.into_iter().map(|status| state.view_in_any_case(status)).collect();
     Ok(Json(query::List::new(views, page.next)).into_response())
 }
 
 async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
-    Ok(Json(state.view(status)?).into_response())
+    Ok(Json(state.view_in_any_case(status)).into_response())
 }
 
 /// What a request changes, besides whether the subscription is active.
@@ -268,9 +286,15 @@ async fn make_change(
         .change_subscription(account, id, |subscription, secrets| {
             change.apply(subscription, state.consent);
             change.wishes.apply_to_credentials(secrets);
+            if change.wishes.brings_certificate() {
+                check_certificate("tls", &subscription.url, secrets)?;
+            } else if change.url.is_some() {
+                check_certificate("url", &subscription.url, secrets)?;
+            }
             if let Some(secret) = &new_secret {
                 secrets.keys.rotate(secret.clone(), wishes::OVERLAP, now);
             }
+            Ok(())
         })
         .await?;
     Ok((status, new_secret.flatten().map(|secret| secret.reveal())))
@@ -339,7 +363,10 @@ async fn rotate_secret(
         return Err(ApiError::conflict("nothing is signed here: choose a `signature` first, with PATCH"));
     };
     let status = state
-        .change_subscription(account.id, id, |_, secrets| secrets.keys.rotate(Some(secret.clone()), overlap, now))
+        .change_subscription(account.id, id, |_, secrets| {
+            secrets.keys.rotate(Some(secret.clone()), overlap, now);
+            Ok(())
+        })
         .await?;
     // What is sent from now on is signed with the new one.
     state.refresh_catalogue().await;

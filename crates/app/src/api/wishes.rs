@@ -58,7 +58,8 @@ impl Wishes {
     /// 422 for the first that cannot be.
     pub async fn take(fields: &mut Fields<'_>, state: &ApiState) -> Result<Self, ApiError> {
         let auth = wish(fields, "auth", |raw| {
-            let judge = |url: &str| state.parse_url(url).map(drop);
+            let judge =
+                |url: &str| state.parse_url(url).map(drop).map_err(|refused| format!("cannot be called: {refused}"));
             CallbackAuth::parse("auth", value(raw), judge).map_err(|error| refused(&error))
         })?;
         if let Some(url) = auth.as_ref().and_then(Option::as_ref).and_then(CallbackAuth::token_url)
@@ -147,6 +148,11 @@ impl Wishes {
         }
     }
 
+    /// Whether a client certificate is wished.
+    pub fn brings_certificate(&self) -> bool {
+        matches!(self.tls, Some(Some(_)))
+    }
+
     /// The secret that is to sign from now on: the one given, or a new one where another scheme is wished. `None` for no change,
     /// and `Some(None)` for no signature.
     pub fn new_secret(&self, now: Scheme) -> Wish<Secret> {
@@ -170,19 +176,19 @@ impl Wishes {
 /// 422 when it is anything else.
 pub fn events(fields: &mut Fields<'_>) -> Result<Option<EventPatterns>, ApiError> {
     let Some(raw) = fields.take("event") else { return Ok(None) };
-    let rule = |rule: &dyn std::fmt::Display| ApiError::invalid_field("event", &rule.to_string());
+    let no_types = || ApiError::invalid_field("event", "must be an event type, or a list of them");
     let texts = match value(raw) {
         Value::String(text) => vec![text],
         Value::Array(items) => items
             .into_iter()
             .map(|item| match item {
                 Value::String(text) => Ok(text),
-                _ => Err(rule(&"must be an event type, or a list of them")),
+                _ => Err(no_types()),
             })
             .collect::<Result<_, _>>()?,
-        _ => return Err(rule(&"must be an event type, or a list of them")),
+        _ => return Err(no_types()),
     };
-    EventPatterns::from_texts(texts).map(Some).map_err(|error| rule(&error))
+    EventPatterns::from_texts(texts).map(Some).map_err(|error| ApiError::invalid_value("event", &error))
 }
 
 /// Takes out for how long the secret before a new one goes on signing.
@@ -217,7 +223,7 @@ fn wish<'a, T>(
 }
 
 fn parse_secret(raw: &RawValue) -> Result<Secret, ApiError> {
-    Secret::parse(&string("secret", raw)?).map_err(|rule| ApiError::invalid_field("secret", &rule.to_string()))
+    Secret::parse(&string("secret", raw)?).map_err(|problem| ApiError::invalid_value("secret", &problem))
 }
 
 /// Raw JSON is JSON; what it cannot say (too deep a nesting) is as good as nothing.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     eventually,
+    http::Answer,
     receiver::Receiver,
     server::{Home, Server},
     tls::{Authority, StrictReceiver},
@@ -141,6 +142,35 @@ async fn what_cannot_be_used_is_refused_by_its_member() {
     assert_eq!(list["data"].as_array().unwrap().len(), 1);
     assert_eq!((&list["data"][0]["auth"], &list["data"][0]["tls"]), (&Value::Null, &Value::Null));
     assert_hidden(&server, &ada, &id, &["hide-and-seek"]).await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_wants_https() {
+    let (server, ada) = begin(&Home::new()).await;
+    let (plain, secure) = ("http://127.0.0.1:4/hook", "https://127.0.0.1:4/hook");
+    let identity = Authority::new().identity("ada");
+    let tls = json!({"certificate": identity.certificate, "private_key": identity.private_key});
+    let assert_refused = |answer: Answer, member: &str| {
+        let problem = answer.expect_invalid(member);
+        assert!(text(&problem, "detail").contains("show no client certificate"), "{problem}");
+    };
+    assert_refused(subscribe(&ada, plain, json!({"tls": tls})).await, "tls");
+    assert_eq!(ada.get("/webhooks/subscriptions").await["data"], json!([]));
+
+    let without = text(&subscribe(&ada, plain, json!({})).await.expect(201), "id");
+    assert_refused(change(&ada, &without, json!({"tls": tls})).await, "tls");
+    assert_refused(change(&ada, &without, json!({"tls": tls, "url": format!("{plain}/b")})).await, "tls");
+    let with = text(&subscribe(&ada, secure, json!({"tls": tls})).await.expect(201), "id");
+    assert_refused(change(&ada, &with, json!({"url": plain})).await, "url");
+    assert_refused(change(&ada, &with, json!({"url": plain, "timeout": "2s"})).await, "url");
+    let view = ada.subscription(&with).await;
+    assert_eq!((&view["url"], view["timeout"] == "2s", view["tls"].is_null()), (&json!(secure), false, false));
+
+    // Both at once, and one after the other in an order that fits.
+    change(&ada, &with, json!({"url": format!("{plain}/b"), "tls": null})).await.expect(200);
+    change(&ada, &with, json!({"url": secure, "tls": tls})).await.expect(200);
+    change(&ada, &with, json!({"url": format!("{secure}/c")})).await.expect(200);
+    drop(server);
 }
 
 #[tokio::test]

@@ -98,6 +98,24 @@ async fn types_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_once_what_it_is_about() {
+    let (_server, ada, receiver) = begin().await;
+    for (wishes, member, detail) in [
+        (json!({"event": ["a", "b c"]}), "event", r#"`event`: "b c" may only have letters, digits"#),
+        (json!({"event": []}), "event", "`event`: there must be 1 to 32 event types or patterns"),
+        (json!({"event": 7}), "event", "`event` must be an event type, or a list of them"),
+        (json!({"url": "ftp://example.org"}), "url", "`url`: the URL must begin with `https://` or `http://`"),
+        (json!({"secret": "hush"}), "secret", "`secret`: a signing secret begins with `whsec_`"),
+    ] {
+        let mut body = json!({"event": "a", "url": receiver.url});
+        body.as_object_mut().unwrap().extend(wishes.as_object().unwrap().clone());
+        let answer = ada.request(Method::POST, "/webhooks/subscribe").json(&body).send().await;
+        let problem = answer.expect_invalid(member);
+        assert!(problem["detail"].as_str().unwrap().starts_with(detail), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_chosen_can_be_changed_unless_another_subscription_is_so_already() {
     let (server, ada, mut receiver) = begin().await;
     let wishes = [("first", json!({"event": "a"})), ("second", json!({"event": ["b", "c"]}))];

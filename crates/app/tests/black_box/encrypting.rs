@@ -50,7 +50,7 @@ async fn leave_secrets(ada: &Account, receiver: &Receiver) -> Vec<String> {
     .into_iter()
     .enumerate()
     {
-        let url = format!("{}/secret/{n}", receiver.url);
+        let url = format!("{}/secret/{n}", receiver.url.replace("http://", "https://"));
         let tls = json!({"certificate": identity.certificate, "private_key": identity.private_key});
         let view = subscribe(ada, &url, json!({"auth": auth, "tls": tls})).await.expect(201);
         let id = text(&view, "id");
@@ -101,15 +101,22 @@ async fn assert_out_of_reach(ada: &Account, id: &str, advice: &str) {
     let path = format!("/webhooks/subscriptions/{id}");
     let rotating = format!("{path}/rotate-secret");
     for (method, path, body) in [
-        (Method::GET, path.as_str(), Value::Null),
-        (Method::GET, "/webhooks/subscriptions", Value::Null),
-        (Method::PATCH, &path, json!({"is_active": false})),
+        (Method::PATCH, path.as_str(), json!({"is_active": false})),
         (Method::PATCH, &path, json!({"timeout": "1s"})),
         (Method::POST, &rotating, json!({})),
     ] {
         let problem = ada.request(method.clone(), path).json(&body).send().await.expect_problem(503);
         assert!(text(&problem, "detail").contains(advice), "{method} {path}: {problem}");
     }
+    // What is no secret is shown, and what cannot be told is not made out to be nothing.
+    let view = ada.get(&path).await;
+    assert!(text(&view, "secrets_unreadable").contains(advice), "{view}");
+    assert_eq!((&view["state"], &view["event"]), (&json!("active"), &json!(EVENT)));
+    for unknown in ["signature", "public_key", "earlier_secrets", "auth", "tls", "secret"] {
+        assert!(view.get(unknown).is_none(), "{view}");
+    }
+    let list = ada.get("/webhooks/subscriptions").await;
+    assert_eq!(list["data"], json!([view]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +143,9 @@ async fn without_the_right_key_everything_waits_for_it() {
         let view = subscribe(&ada, &well.url, json!({})).await.expect(201);
         let event = text(&server.http.trigger(EVENT, json!({})).await, "id");
         well.next().await.verify(&text(&view, "secret")).unwrap();
+        let list = ada.get("/webhooks/subscriptions").await;
+        let can_be_read = |place: usize| list["data"][place].get("secrets_unreadable").is_none();
+        assert_eq!((can_be_read(0), can_be_read(1), &list["data"][1]["auth"]), (false, true, &Value::Null), "{list}");
         ada.request(Method::DELETE, &format!("/webhooks/subscriptions/{}", text(&view, "id"))).send().await.expect(204);
         let (code, said) = home.resend(&["--all", "--failed", "--subscription", &id]);
         assert_eq!((code, &said["attempted"]), (0, &json!(0)), "{said}");
