@@ -36,7 +36,15 @@ pub async fn give(parts: &Parts, acceptor: &Arc<Acceptor>, mailer: Option<&Maile
     }
 }
 
-async fn give_pending(parts: &Parts, acceptor: &Arc<Acceptor>, mailer: Option<&Mailer>) -> Result<(), StoreError> {
+/// Gives the notices that wait and whose time has come.
+///
+/// # Errors
+/// The store failed; what is not given by then waits.
+pub(crate) async fn give_pending(
+    parts: &Parts,
+    acceptor: &Arc<Acceptor>,
+    mailer: Option<&Mailer>,
+) -> Result<(), StoreError> {
     loop {
         let now = parts.clock.now();
         let taken = parts.store.take_notices(AT_ONCE, now.plus(HOLD), now).await?;

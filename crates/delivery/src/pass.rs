@@ -11,9 +11,20 @@ use hookcast_store::{
     StoreError,
     engine::{Claim, Claimed, Finished, Incarnation, Outcome, Pass, Which},
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::Instant,
+};
 
-use crate::{parts::Parts, target::Target};
+use crate::{
+    parts::Parts,
+    scheduler::{
+        LaneRules,
+        rate::{Meter, Pace},
+    },
+    target::Target,
+};
 
 /// Subscriptions served at once, and deliveries claimed at once from each.
 const LANES: usize = 64;
@@ -56,10 +67,12 @@ pub struct Rules {
     pub health: HealthPolicy,
     /// Attempts in flight, in all.
     pub in_flight: usize,
+    /// Attempts that begin in a second for a subscription whose callback has just come back.
+    pub recovery_rate: f64,
 }
 
 /// Makes one attempt at everything that `pass` means, of one subscription or of all active ones. `progress` is told of every
-/// outcome.
+/// outcome. The limits of subscriptions hold, of which it takes the part of one node.
 ///
 /// # Errors
 /// The store failed. What was tried until then is recorded.
@@ -84,7 +97,8 @@ pub async fn run(
             let Some(lane) = lanes.pop_first() else { break };
             let lane = Lane {
                 parts: Arc::clone(&parts),
-                health: rules.health,
+                rules,
+                meter: Meter::default(),
                 permits: Arc::clone(&permits),
                 progress: Arc::clone(&progress),
                 subscription: lane,
@@ -104,14 +118,16 @@ pub async fn run(
 /// A subscription's part of a pass.
 struct Lane {
     parts: Arc<Parts>,
-    health: HealthPolicy,
+    rules: Rules,
+    /// When attempts began.
+    meter: Meter,
     permits: Arc<Semaphore>,
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
     subscription: SubscriptionId,
 }
 
 impl Lane {
-    async fn run(self, mut pass: Pass) -> Result<Summary, StoreError> {
+    async fn run(mut self, mut pass: Pass) -> Result<Summary, StoreError> {
         let mut summary = Summary::default();
         loop {
             let holder = self.parts.lease.holder();
@@ -122,17 +138,45 @@ impl Lane {
         }
     }
 
+    fn pace(&self, rules: &LaneRules, now: Instant) -> Option<Pace> {
+        Pace::of(rules, self.rules.recovery_rate, self.parts.lease.nodes(), now)
+    }
+
+    /// How many are claimed at once. All of them have ended before more are claimed, so that no more are in flight; and what cannot
+    /// go soon is left to others, apart from one, by which it is known whether there is anything.
+    fn page(&self) -> usize {
+        let Some(target) = self.parts.directory.target(self.subscription) else { return PAGE };
+        let nodes = usize::try_from(self.parts.lease.nodes()).unwrap_or(usize::MAX);
+        let at_once = target.lane.max_in_flight.map_or(PAGE, |most| most.div_ceil(nodes));
+        let now = Instant::now();
+        let soon = self.pace(&target.lane, now).map_or(PAGE, |pace| self.meter.within_horizon(pace, now));
+        PAGE.min(at_once).min(soon).max(1)
+    }
+
+    /// Waits until the rate lets an attempt begin, and there is room for one.
+    async fn permit(&mut self, rules: &LaneRules) -> Option<OwnedSemaphorePermit> {
+        if let Some(pace) = self.pace(rules, Instant::now()) {
+            tokio::time::sleep_until(self.meter.ready_at(pace, 0, Instant::now())).await;
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        let now = Instant::now();
+        if let Some(pace) = self.pace(rules, now) {
+            self.meter.take(pace, now);
+        }
+        Some(permit)
+    }
+
     async fn claim(&self, holder: Incarnation, pass: &Pass) -> Result<Vec<Claimed>, StoreError> {
         let claim = Claim {
             holder,
-            wanted: vec![(self.subscription, PAGE)],
+            wanted: vec![(self.subscription, self.page())],
             which: Which::Pass(pass.clone()),
             max_bytes: PAGE_BYTES,
         };
         self.parts.store.claim(claim, self.parts.clock.now()).await
     }
 
-    async fn deliver(&self, holder: Incarnation, claimed: Vec<Claimed>) -> Result<Summary, StoreError> {
+    async fn deliver(&mut self, holder: Incarnation, claimed: Vec<Claimed>) -> Result<Summary, StoreError> {
         let target = self.parts.directory.target(self.subscription).filter(|target| target.is_active);
         let Some(target) = target else {
             let untried = claimed.iter().map(|claimed| claimed.id).collect();
@@ -140,17 +184,16 @@ impl Lane {
             return Ok(Summary::default());
         };
         let mut attempts = JoinSet::new();
-        for claimed in claimed {
-            attempts.spawn(attempt(
-                Arc::clone(&self.parts),
-                Arc::clone(&self.permits),
-                Arc::clone(&target),
-                holder,
-                claimed,
-            ));
-        }
         let mut outcomes = Vec::new();
         let mut untried = Vec::new();
+        for claimed in claimed {
+            match self.permit(&target.lane).await {
+                Some(permit) => {
+                    attempts.spawn(attempt(Arc::clone(&self.parts), permit, Arc::clone(&target), holder, claimed));
+                }
+                None => untried.push(claimed.id),
+            }
+        }
         while let Some(done) = attempts.join_next().await {
             match done {
                 Ok(Ok(outcome)) => outcomes.push(outcome),
@@ -187,7 +230,7 @@ impl Lane {
         let mut tries = 0;
         loop {
             let now = self.parts.clock.now();
-            match self.parts.store.finish(holder, Arc::clone(&outcomes), self.health, now).await {
+            match self.parts.store.finish(holder, Arc::clone(&outcomes), self.rules.health, now).await {
                 Err(StoreError::Unavailable(reason) | StoreError::Busy(reason)) if tries < FINISH_TRIES => {
                     tries += 1;
                     tracing::warn!(reason, "the store does not take outcomes; trying again");
@@ -202,12 +245,11 @@ impl Lane {
 /// Makes one attempt, or answers the delivery when the lease does not cover it.
 async fn attempt(
     parts: Arc<Parts>,
-    permits: Arc<Semaphore>,
+    _permit: OwnedSemaphorePermit,
     target: Arc<Target>,
     holder: Incarnation,
     claimed: Claimed,
 ) -> Result<Outcome, DeliveryId> {
-    let Ok(_permit) = permits.acquire().await else { return Err(claimed.id) };
     if !parts.lease.covers(holder, target.timeout).await {
         return Err(claimed.id);
     }

@@ -66,6 +66,19 @@ pub struct Settings {
     pub operators: HashSet<String>,
 }
 
+impl Settings {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            in_flight: if self.delivers { self.in_flight } else { 0 },
+            in_flight_per_lane: self.in_flight_per_subscription,
+            in_flight_per_host: self.in_flight_per_host,
+            breaker_failures: self.health.breaker.failures,
+            recovery_rate: self.recovery_rate,
+            bytes: self.bytes,
+        }
+    }
+}
+
 /// What delivery needs from outside.
 #[derive(Clone)]
 pub struct Resources {
@@ -129,15 +142,7 @@ impl Service {
         let (recorder, recorder_task) =
             Recorder::new(Arc::clone(store), Arc::clone(clock), settings.health, settings.in_flight);
         let parts = resources.parts(&settings, &lease).await?;
-        let bounds = Bounds {
-            in_flight: if settings.delivers { settings.in_flight } else { 0 },
-            in_flight_per_lane: settings.in_flight_per_subscription,
-            in_flight_per_host: settings.in_flight_per_host,
-            breaker_failures: settings.health.breaker.failures,
-            recovery_rate: settings.recovery_rate,
-            bytes: settings.bytes,
-        };
-        let dispatcher = Dispatcher::new(parts, recorder, bounds);
+        let dispatcher = Dispatcher::new(parts, recorder, settings.bounds());
         dispatcher.set_share(lease.nodes());
 
         let told = Arc::clone(&dispatcher);
@@ -210,7 +215,8 @@ impl Service {
     }
 }
 
-/// Joins the store for one pass over what is due; see [`pass::run`]. Whatever happens, the lease is ended.
+/// Joins the store for one pass over what is due; see [`pass::run`]. At its end the notices that wait are given, those of other
+/// processes' changes, too. Whatever happens, the lease is ended.
 ///
 /// # Errors
 /// The store failed.
@@ -221,17 +227,36 @@ pub async fn run_pass(
     only: Option<SubscriptionId>,
     progress: Arc<dyn Fn(&Outcome) + Send + Sync>,
 ) -> Result<pass::Summary, StoreError> {
-    let lease = resources.lease(Role::Pass, None, settings.lease).await?;
+    let lease = resources.lease(Role::Pass, Some(Node(rand::random())), settings.lease).await?;
     let mut keeper = JoinSet::new();
     let kept = Arc::clone(&lease);
     keeper.spawn(async move { kept.keep().await });
-    let rules = pass::Rules { health: settings.health, in_flight: settings.in_flight };
+    let rules =
+        pass::Rules { health: settings.health, in_flight: settings.in_flight, recovery_rate: settings.recovery_rate };
     let result = async {
+        // Tells how many nodes there are, between whom limits are divided.
+        lease.renew().await?;
         let parts = Arc::new(resources.parts(&settings, &lease).await?);
-        pass::run(parts, rules, which, only, progress).await
+        let summary = pass::run(parts, rules, which, only, progress).await?;
+        if let Err(error) = give_notices(resources, settings, &lease).await {
+            tracing::warn!(%error, "notices cannot be given now; they wait for the next pass or server");
+        }
+        Ok(summary)
     };
     let result = result.await;
     keeper.shutdown().await;
     let ended = lease.end().await;
     result.and_then(|summary| ended.map(|()| summary))
+}
+
+/// Gives the notices that wait. Who is to get them as events gets them in the next pass, or from a server.
+async fn give_notices(resources: &Resources, settings: Settings, lease: &Arc<Lease>) -> Result<(), StoreError> {
+    let settings = Settings { delivers: false, ..settings };
+    let parts = resources.parts(&settings, lease).await?;
+    // Nothing is sent, so that there are no outcomes to take.
+    let (recorder, _nothing_to_record) =
+        Recorder::new(Arc::clone(&resources.store), Arc::clone(&resources.clock), settings.health, 1);
+    let dispatcher = Dispatcher::new(parts, recorder, settings.bounds());
+    let acceptor = Arc::new(Acceptor::new(Arc::clone(&dispatcher), settings.deduplicate, settings.operators));
+    notices::give_pending(dispatcher.parts(), &acceptor, resources.mailer.as_deref()).await
 }

@@ -66,7 +66,12 @@ pub async fn ask(state: &ApiState, status: SubscriptionStatus) -> Result<Answere
             subscription.options.rate_limit = Some(limit);
         }
     };
-    let status = state.change_subscription(account, id, |subscription, _| Ok(agreed(subscription))).await?;
+    let status = state
+        .change_subscription(account, id, |subscription, _| {
+            agreed(subscription);
+            Ok(())
+        })
+        .await?;
     if status.subscription.options.pending.is_some() {
         let refusal = Some("the subscription was changed while its callback was asked".to_owned());
         return Ok(Answered { status, refusal });

@@ -31,7 +31,8 @@ use crate::{
 
 /// Make one pass over the deliveries that are due; meant for cron
 ///
-/// Every delivery is tried once. It runs beside a server too and never sends what the server is sending.
+/// Every delivery is tried once. It runs beside a server too and never sends what the server is sending. The limits of subscriptions
+/// hold, so that it takes as long as these let it. At its end it gives the notices that wait.
 ///
 /// Exit codes: 0 every delivery succeeded, or there was none; 1 the pass itself failed; 2 some deliveries failed.
 #[derive(clap::Args)]

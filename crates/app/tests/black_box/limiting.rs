@@ -87,6 +87,51 @@ async fn a_subscription_gets_no_more_at_once_than_it_wants() {
     ada.subscription_when(&narrow.id, "nothing waiting", |now| now["waiting"] == 0).await;
 }
 
+/// Settings under which what has failed once waits for a pass.
+fn for_passes(home: Home) -> Home {
+    let home = home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h,1h");
+    very_patient(home).set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_sends_no_more_in_a_second_than_a_subscription_wants() {
+    let home = for_passes(Home::new());
+    let server = home.serve();
+    let mut receiver = Receiver::start().await;
+    receiver.always(500);
+    let ada = server.http.account("ada").await;
+    ada.subscribe_with("x", &receiver.url, json!({"rate_limit": RATE})).await;
+    server.http.trigger_many("x", PACED).await;
+    receiver.take(PACED).await;
+    assert!(server.stop().success());
+
+    receiver.always(200);
+    let begun = Instant::now();
+    let (code, said) = home.resend(&["--all"]);
+    assert_eq!((code, &said["delivered"]), (0, &json!(PACED)));
+    assert_paced(&receiver.take(PACED).await, begun, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_sends_no_more_at_once_than_a_subscription_wants() {
+    let home = for_passes(Home::new());
+    let server = home.serve();
+    let mut receiver = Receiver::start_gated(40).await;
+    receiver.always(500);
+    let ada = server.http.account("ada").await;
+    ada.subscribe_with("x", &receiver.url, json!({"max_in_flight": 3})).await;
+    server.http.trigger_many("x", 40).await;
+    receiver.take(40).await;
+    assert!(server.stop().success());
+
+    receiver.always(200);
+    let mut pass = home.start(&["resend", "--all"]);
+    receiver.take(3).await;
+    receiver.let_through(40);
+    receiver.take(37).await;
+    assert_eq!((pass.end(), receiver.most_open()), (Some(0), 3));
+}
+
 #[tokio::test]
 async fn a_limit_that_is_changed_holds_at_once() {
     let server = very_patient(Home::new()).serve();

@@ -106,6 +106,37 @@ async fn next_notices(told: &mut Receiver, count: usize) -> Vec<Received> {
     notices
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_passes_alone_run_owners_are_told_all_the_same() {
+    let mails = MailServer::start(&[]);
+    // No server comes to give a notice: what it meets is a failure, and no more.
+    let home = mailing(Home::new(), &mails.url).set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", &["1h"; 20].join(","));
+    let home = home.set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0");
+    let server = home.serve();
+    let ada = server.http.account("ada").await;
+    let mut told = Receiver::start().await;
+    ada.subscribe("subscription.*", &told.url).await;
+    let receiver = Receiver::start().await;
+    let watched = watch(&server, &ada, &receiver).await;
+    ada.subscription_when(&watched.id, "a failure", |now| now["failure_count"] == 1).await;
+    assert!(server.stop().success());
+
+    let home = home.set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "2");
+    let (code, said) = home.resend(&["--all"]);
+    assert_eq!((code, &said["attempted"]), (2, &json!(1)));
+    assert_eq!(subjects(&mails, 1).await.len(), 1);
+    // The event that tells of it is delivered as any other.
+    let (code, said) = home.resend(&["--event", "subscription.failing"]);
+    assert_eq!((code, &said["delivered"]), (0, &json!(1)));
+    let notice = told.next().await.json();
+    assert_eq!(
+        (&notice["event"], &notice["payload"]["subscription"]),
+        (&json!("subscription.failing"), &json!(watched.id))
+    );
+    home.resend(&[]);
+    assert_eq!((mails.mails().len(), told.total()), (1, 1));
+}
+
 #[tokio::test]
 async fn nobody_posts_a_notice_but_the_service() {
     let server = Home::new().serve();

@@ -22,7 +22,7 @@ mod flight;
 mod host;
 mod known;
 mod lane;
-mod rate;
+pub(crate) mod rate;
 mod room;
 mod share;
 mod timers;

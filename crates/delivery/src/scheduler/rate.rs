@@ -22,7 +22,7 @@ const RECOVERY_STEPS: u64 = 10;
 
 /// Attempts of a lane that follow each other at an even pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     interval: Duration,
     /// How far before its time an attempt may come.
     tolerance: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// The pace of one of `nodes` under these rules at this time; `None` where nothing bounds it.
-    pub(super) fn of(rules: &LaneRules, recovery_rate: f64, nodes: u32, now: Instant) -> Option<Self> {
+    pub(crate) fn of(rules: &LaneRules, recovery_rate: f64, nodes: u32, now: Instant) -> Option<Self> {
         let recovery = rules.recovering_since.and_then(|since| {
             let steps = now.saturating_duration_since(since).as_secs() / RECOVERY_STEP.as_secs();
             (steps < RECOVERY_STEPS).then(|| recovery_rate * f64::from(1_u32 << steps))
@@ -48,14 +48,14 @@ impl Pace {
 
 /// What a lane remembers of its attempts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     /// When the next attempt is due by the even pace.
     pub due: Option<Instant>,
 }
 
 impl Meter {
     /// When the attempt may start that comes after `ahead` others which have not started yet.
-    pub(super) fn ready_at(self, pace: Pace, ahead: usize, now: Instant) -> Instant {
+    pub(crate) fn ready_at(self, pace: Pace, ahead: usize, now: Instant) -> Instant {
         let due = self.due.unwrap_or(now).max(now);
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
         let due = due + pace.interval.saturating_mul(ahead).min(LONGEST_INTERVAL);
@@ -63,14 +63,14 @@ impl Meter {
     }
 
     /// How many attempts may start within the horizon.
-    pub(super) fn within_horizon(self, pace: Pace, now: Instant) -> usize {
+    pub(crate) fn within_horizon(self, pace: Pace, now: Instant) -> usize {
         let due = self.due.unwrap_or(now).max(now);
         let time = (now + HORIZON + pace.tolerance).checked_duration_since(due);
         time.map_or(0, |time| 1 + usize::try_from(time.as_nanos() / pace.interval.as_nanos()).unwrap_or(usize::MAX - 1))
     }
 
     /// An attempt starts.
-    pub(super) fn take(&mut self, pace: Pace, now: Instant) {
+    pub(crate) fn take(&mut self, pace: Pace, now: Instant) {
         self.due = Some(self.due.unwrap_or(now).max(now) + pace.interval);
     }
 }
