@@ -34,8 +34,8 @@ use hookcast_delivery::{
 use hookcast_store::Store;
 use tokio::sync::Semaphore;
 
-use self::error::ApiError;
 pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
+use self::{error::ApiError, test_delivery::Trials};
 use crate::{
     config::{Config, Limits, RegistrationMode},
     lifecycle,
@@ -62,6 +62,8 @@ pub struct Inner {
     consent: Option<Consent>,
     /// The name by which callbacks know this service.
     origin: String,
+    /// Who tries a subscription out just now.
+    trials: Trials,
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
     trigger_token: TokenHash,
@@ -96,6 +98,7 @@ impl ApiState {
             retention: config.retention.age,
             consent: config.delivery.consent,
             origin: config.delivery.origin.clone(),
+            trials: Trials::default(),
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),
             trigger_token: TokenHash::of(&tokens.trigger),

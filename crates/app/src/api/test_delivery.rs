@@ -2,6 +2,11 @@
 //!
 //! Nothing of it is stored, and no failure of it counts.
 
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use axum::{
     Json,
     extract::{Request, State},
@@ -12,7 +17,7 @@ use hookcast_core::{
     event::{Event, EventType},
     filter,
     format::Message,
-    id::EventId,
+    id::{AccountId, EventId},
     pattern::EventPatterns,
 };
 use hookcast_delivery::{
@@ -38,6 +43,32 @@ const SAMPLE: &str = r#"{"test":true}"#;
 
 /// What a `*` stands for where the request names no type.
 const SAMPLE_PIECE: &str = "test";
+
+/// Accounts with a test delivery on its way. Each has one at a time: deliveries have limits, and this is no way around them.
+#[derive(Default)]
+pub struct Trials(Mutex<HashSet<AccountId>>);
+
+/// An account's test delivery is on its way for as long as this lives.
+struct OnItsWay<'t>(&'t Trials, AccountId);
+
+impl Trials {
+    fn accounts(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, account: AccountId) -> Result<OnItsWay<'_>, ApiError> {
+        if self.accounts().insert(account) {
+            return Ok(OnItsWay(self, account));
+        }
+        Err(ApiError::too_many("another test delivery of yours is on its way: wait for its answer"))
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.accounts().remove(&self.1);
+    }
+}
 
 /// The route that tries a subscription out.
 pub fn routes() -> MethodRouter<ApiState> {
@@ -115,7 +146,12 @@ async fn try_out(State(state): State<ApiState>, id: query::Segment, request: Req
     let pattern = target.events.matches(&event.event_type);
     let filter = selects(&target, &event);
     let matches = pattern && filter != Some(false);
-    let exchange = if send && matches { Some(exchange(&state, &event, &target).await) } else { None };
+    let exchange = if send && matches {
+        let _on_its_way = state.trials.begin(account.id)?;
+        Some(exchange(&state, &event, &target).await)
+    } else {
+        None
+    };
     let Event { id, event_type, .. } = event;
     let answer = Answer { event: event_type, id, matches, pattern, filter, state: subscription_state, exchange };
     Ok(Json(answer).into_response())

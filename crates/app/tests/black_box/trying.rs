@@ -53,6 +53,32 @@ async fn it_tells_whether_an_event_would_be_sent() {
 }
 
 #[tokio::test]
+async fn an_account_has_one_test_delivery_on_its_way_at_a_time() {
+    let (server, _home, ada, _) = begin().await;
+    let mut slow = Receiver::start_gated(0).await;
+    let subscribed = ada.subscribe("x", &slow.url).await;
+    let send = json!({"send": true});
+    let first = async { ada.post_to(&subscribed.id, "test", &send).await.expect(200) };
+    let others = async {
+        slow.next().await;
+        let answer = ada.post_to(&subscribed.id, "test", &send).await;
+        answer.expect_problem(429);
+        assert_eq!(answer.header("retry-after"), "1");
+        // What sends nothing needs no room, and other accounts have their own.
+        ada.post_to(&subscribed.id, "test", &json!({})).await.expect(200);
+        let bob = server.http.account("bob").await;
+        let of_bob = bob.subscribe("x", &slow.url).await;
+        slow.let_through(2);
+        bob.post_to(&of_bob.id, "test", &send).await.expect(200);
+    };
+    let (told, ()) = tokio::join!(first, others);
+    assert_eq!(told["exchange"]["delivered"], true);
+    assert_eq!(slow.total(), 2);
+    slow.let_through(1);
+    ada.post_to(&subscribed.id, "test", &send).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_test_delivery_shows_the_whole_exchange_and_leaves_no_trace() {
     let (server, home, ada, mut receiver) = begin().await;
     let subscription = ada
