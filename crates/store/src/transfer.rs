@@ -15,7 +15,8 @@ use hookcast_core::{
     clock::Timestamp,
     delivery::{Attempt, AttemptResult, DeliveryState},
     event::Event,
-    id::{DeliveryId, EventId, SubscriptionId},
+    id::{DeliveryId, EventId, NoticeId, SubscriptionId},
+    notice::NoticeKind,
     subscription::Subscription,
     token::TokenHash,
 };
@@ -39,17 +40,20 @@ pub enum Section {
     Fingerprints,
     /// Idempotency keys with the answers that they stand for.
     IdempotencyKeys,
+    /// Notices that have not been given yet.
+    Notices,
 }
 
 impl Section {
     /// Every section, in the order in which they are copied.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Accounts,
         Self::Subscriptions,
         Self::Events,
         Self::Deliveries,
         Self::Fingerprints,
         Self::IdempotencyKeys,
+        Self::Notices,
     ];
 
     /// The section that is copied next.
@@ -68,6 +72,7 @@ impl Section {
             Self::Deliveries => "deliveries",
             Self::Fingerprints => "fingerprints",
             Self::IdempotencyKeys => "idempotency keys",
+            Self::Notices => "notices",
         }
     }
 }
@@ -94,6 +99,8 @@ pub enum Item {
     Fingerprint(FingerprintItem),
     /// Of [`Section::IdempotencyKeys`].
     IdempotencyKey(IdempotencyKeyItem),
+    /// Of [`Section::Notices`].
+    Notice(NoticeItem),
 }
 
 /// A subscription. How much waits for it and when the next is due follows from its deliveries.
@@ -173,6 +180,29 @@ pub struct IdempotencyKeyItem {
     pub expires_at: Timestamp,
 }
 
+/// A notice that has not been given yet.
+#[derive(Clone, Debug)]
+pub struct NoticeItem {
+    /// Its id, which stays: by it a notice that is told twice is recognised.
+    pub id: NoticeId,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// What happened.
+    pub kind: NoticeKind,
+    /// When it happened.
+    pub time: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// The failures in a row that it tells of.
+    pub failure_count: u32,
+    /// When the first of them began.
+    pub failing_since: Option<Timestamp>,
+    /// When it is to be given.
+    pub due_at: Timestamp,
+    /// Its mail was begun, and may have been sent.
+    pub mail_begun: bool,
+}
+
 impl Item {
     /// About the bytes that it takes up in memory.
     #[must_use]
@@ -185,6 +215,7 @@ impl Item {
                 Self::Event(item) => item.event.payload.get().len(),
                 Self::Delivery(item) => item.attempts.iter().map(attempt_size).sum(),
                 Self::IdempotencyKey(item) => item.key.len() + FIXED * item.receipts.len(),
+                Self::Notice(item) => item.reason.len(),
             }
     }
 
@@ -194,7 +225,7 @@ impl Item {
         match self {
             Self::Fingerprint(item) => item.expires_at,
             Self::IdempotencyKey(item) => Some(item.expires_at),
-            Self::Account(..) | Self::Subscription(_) | Self::Event(_) | Self::Delivery(_) => None,
+            Self::Account(..) | Self::Subscription(_) | Self::Event(_) | Self::Delivery(_) | Self::Notice(_) => None,
         }
     }
 }

@@ -30,6 +30,7 @@ cases![
     new_events_get_new_places,
     what_is_equal_is_known_to_the_copy,
     what_has_run_out_stays_behind,
+    notices_that_wait_are_given_from_the_copy,
     more_may_wait_in_a_copy_than_is_allowed,
     an_empty_store_has_an_empty_copy,
     an_interrupted_copy_goes_on_from_wherever_it_was,
@@ -189,6 +190,27 @@ async fn what_has_run_out_stays_behind(world: World) {
         assert_eq!(counts[&Section::Events], 4);
         assert_eq!((counts[&Section::Fingerprints], counts[&Section::IdempotencyKeys]), (expected, expected));
     }
+}
+
+async fn notices_that_wait_are_given_from_the_copy(world: World) {
+    fill(&world).await;
+    let take = async |world: &World, seconds: u64| {
+        let mut taken = world.store().take_notices(10, at(seconds + 300), at(seconds)).await.unwrap();
+        taken.sort_by_key(|pending| pending.notice.id);
+        taken
+    };
+    // One is held by who takes it, and one's mail is begun.
+    let held = world.store().take_notices(1, at(500), at(100)).await.unwrap().remove(0).notice.id;
+    world.store().begin_mail(held).await.unwrap();
+    let copy = world.copied_to(place::sqlite().await).await.copied_to(world.another_place().await).await;
+    for seconds in [100, 600] {
+        let (there, here) = (take(&world, seconds).await, take(&copy, seconds).await);
+        assert_eq!(format!("{here:?}"), format!("{there:?}"));
+        assert_eq!(here.iter().any(|pending| pending.mail_begun), seconds == 600);
+        assert!(here.iter().any(|pending| pending.notice.id == held) == (seconds == 600) && !here.is_empty());
+    }
+    copy.store().notice_given(held).await.unwrap();
+    assert!(take(&copy, 1_000).await.iter().all(|pending| pending.notice.id != held));
 }
 
 async fn more_may_wait_in_a_copy_than_is_allowed(world: World) {

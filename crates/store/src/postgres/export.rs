@@ -7,19 +7,19 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use super::{
-    log,
+    log, notices,
     pool::{Pool, Statement},
     rows::{
-        self, event_id, get, md5, natural, optional_time, receipts, select_status, state_of, subscription_id,
-        subscription_status, time,
+        self, event_id, failures, get, md5, natural, notice_id, optional_time, receipts, select_status, state_of,
+        subscription_id, subscription_status, time,
     },
 };
 use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, PlaceInOrder, Portion,
-        Section, SubscriptionItem,
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
+        Portion, Section, SubscriptionItem,
     },
 };
 
@@ -91,6 +91,13 @@ const IDEMPOTENCY_KEYS: Statement = Statement {
     types: &[Type::INT8, Type::INT8, Type::TEXT],
 };
 
+const NOTICES: Statement = Statement {
+    sql: "SELECT n.key, n.id, s.id, n.kind, n.time, n.reason, n.failure_count, n.failing_since, n.due_at, n.mail_begun
+          FROM hookcast.notices n JOIN hookcast.subscriptions s ON s.key = n.subscription
+          WHERE n.key > $2 ORDER BY n.key LIMIT $1",
+    types: &[Type::INT8, Type::INT8],
+};
+
 /// Reads a part of a section. A place is the key of the last row that was read. A part that has items is followed by another
 /// one, be it empty.
 pub(super) async fn export(
@@ -119,9 +126,13 @@ async fn read(pool: &Pool, section: Section, after: Option<Place>, portion: Port
     let wrong = || StoreError::Corrupt(format!("a place among the {section} makes no sense"));
     let after = after.as_ref().map(|Place(text)| text.as_str());
     match section {
-        Section::Accounts | Section::Subscriptions => {
+        Section::Accounts | Section::Subscriptions | Section::Notices => {
             let key: i64 = after.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
-            let statement = if section == Section::Accounts { &ACCOUNTS } else { &SUBSCRIPTIONS };
+            let statement = match section {
+                Section::Accounts => &ACCOUNTS,
+                Section::Notices => &NOTICES,
+                _ => &SUBSCRIPTIONS,
+            };
             pool.query(statement, &[&limit, &key]).await
         }
         Section::Events => {
@@ -156,6 +167,7 @@ fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
         Section::Deliveries => (format!("{} {}", get::<i64>(row, 0)?, get::<i64>(row, 1)?), delivery(row)?),
         Section::Fingerprints => (ContentMd5::from_bytes(md5(row, 0)?).to_string(), fingerprint(row)?),
         Section::IdempotencyKeys => (get(row, 0)?, idempotency_key(row)?),
+        Section::Notices => (get::<i64>(row, 0)?.to_string(), notice(row)?),
     })
 }
 
@@ -218,6 +230,20 @@ fn idempotency_key(row: &Row) -> Result<Item, StoreError> {
         body_digest: digest(row, 1)?,
         receipts: receipts(get(row, 2)?)?,
         expires_at: time(row, 3)?,
+    }))
+}
+
+fn notice(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::Notice(NoticeItem {
+        id: notice_id(row, 1)?,
+        subscription: subscription_id(row, 2)?,
+        kind: notices::kind(row, 3)?,
+        time: time(row, 4)?,
+        reason: get(row, 5)?,
+        failure_count: failures(row, 6)?,
+        failing_since: optional_time(row, 7)?,
+        due_at: time(row, 8)?,
+        mail_begun: get(row, 9)?,
     }))
 }
 

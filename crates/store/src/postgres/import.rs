@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    transfer::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, Progress, SubscriptionItem},
+    transfer::{
+        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, SubscriptionItem,
+    },
 };
 
 const INSERT_ACCOUNTS: Statement = Statement {
@@ -153,6 +155,23 @@ const INSERT_KEYS: Statement = Statement {
           SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::int8[]) ON CONFLICT (key) DO NOTHING",
     types: &[Type::TEXT_ARRAY, Type::BYTEA_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
 };
+const INSERT_NOTICES: Statement = Statement {
+    sql: "INSERT INTO hookcast.notices
+              (id, subscription, kind, time, reason, failure_count, failing_since, due_at, mail_begun)
+          SELECT * FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::int8[], $7::int8[],
+              $8::int8[], $9::bool[]) ON CONFLICT (id) DO NOTHING",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BOOL_ARRAY,
+    ],
+};
 const RAISE_POSITIONS: Statement =
     Statement { sql: "UPDATE hookcast.positions SET next = $1 WHERE next < $1", types: &[Type::INT8] };
 const NOTE_PROGRESS: Statement = Statement {
@@ -167,7 +186,8 @@ pub(super) async fn import(shared: &Shared, items: &[Item], progress: &Progress)
     let sorted = Sorted::of(items);
     let times: Vec<_> = sorted.events.iter().map(|item| item.event.time).collect();
     shared.partitions.ensure(&shared.pool, &times).await?;
-    let subscriptions: Vec<_> = sorted.deliveries.iter().map(|item| item.subscription).collect();
+    let of_deliveries = sorted.deliveries.iter().map(|item| item.subscription);
+    let subscriptions: Vec<_> = of_deliveries.chain(sorted.notices.iter().map(|item| item.subscription)).collect();
     let keys = shared.keys.of(&shared.pool, &subscriptions).await?;
 
     let mut transaction = shared.pool.begin(Commit::Durable).await?;
@@ -177,6 +197,7 @@ pub(super) async fn import(shared: &Shared, items: &[Item], progress: &Progress)
     deliveries(&transaction, &sorted.deliveries, &keys).await?;
     fingerprints(&transaction, &sorted.fingerprints).await?;
     idempotency_keys(&transaction, &sorted.idempotency_keys).await?;
+    notices(&transaction, &sorted.notices, &keys).await?;
     let next_position = integer(sorted.next_position());
     let end = transaction.finish(&[(&RAISE_POSITIONS, &[&next_position]), (&NOTE_PROGRESS, &[&progress])]).await;
     // What this process had in reserve may have been imported, be it that only the answer was lost.
@@ -193,6 +214,7 @@ struct Sorted<'i> {
     deliveries: Vec<&'i DeliveryItem>,
     fingerprints: Vec<&'i FingerprintItem>,
     idempotency_keys: Vec<&'i IdempotencyKeyItem>,
+    notices: Vec<&'i NoticeItem>,
 }
 
 impl<'i> Sorted<'i> {
@@ -206,6 +228,7 @@ impl<'i> Sorted<'i> {
                 Item::Delivery(item) => sorted.deliveries.push(item),
                 Item::Fingerprint(item) => sorted.fingerprints.push(item),
                 Item::IdempotencyKey(item) => sorted.idempotency_keys.push(item),
+                Item::Notice(item) => sorted.notices.push(item),
             }
         }
         sorted
@@ -395,6 +418,29 @@ async fn idempotency_keys(transaction: &Transaction, items: &[&IdempotencyKeyIte
     let receipts: Vec<String> = items.iter().map(|item| receipts_text(&item.receipts)).collect::<Result<_, _>>()?;
     let expiries = column(items, |item| item.expires_at.as_millis());
     transaction.query(&INSERT_KEYS, &[&keys, &digests, &receipts, &expiries]).await.map(drop)
+}
+
+async fn notices(
+    transaction: &Transaction,
+    items: &[&NoticeItem],
+    keys: &HashMap<SubscriptionId, SubscriptionKey>,
+) -> Result<(), StoreError> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let key = |id: SubscriptionId| keys.get(&id).copied().ok_or_else(|| missing(&id));
+    let subscriptions: Vec<_> = items.iter().map(|item| key(item.subscription)).collect::<Result<_, _>>()?;
+    let ids = column(items, |item| uuid(item.id.to_bytes()));
+    let kinds = column(items, |item| item.kind.as_str());
+    let times = column(items, |item| item.time.as_millis());
+    let reasons = column(items, |item| item.reason.as_str());
+    let failures = column(items, |item| i64::from(item.failure_count));
+    let failing = column(items, |item| item.failing_since.map(Timestamp::as_millis));
+    let dues = column(items, |item| item.due_at.as_millis());
+    let begun = column(items, |item| item.mail_begun);
+    let columns: [&(dyn ToSql + Sync); 9] =
+        [&ids, &subscriptions, &kinds, &times, &reasons, &failures, &failing, &dues, &begun];
+    transaction.query(&INSERT_NOTICES, &columns).await.map(drop)
 }
 
 /// One value of each item.

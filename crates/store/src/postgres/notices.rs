@@ -134,7 +134,6 @@ impl Notices for PostgresStore {
 }
 
 fn pending(row: &Row) -> Result<PendingNotice, StoreError> {
-    let kind: &str = get(row, 6)?;
     let notice = Notice {
         id: notice_id(row, 0)?,
         subscription: subscription_id(row, 1)?,
@@ -142,11 +141,16 @@ fn pending(row: &Row) -> Result<PendingNotice, StoreError> {
         user_id: get(row, 3)?,
         events: get(row, 4)?,
         url: mask_query(get(row, 5)?),
-        kind: kind.parse::<NoticeKind>().map_err(|_| StoreError::Corrupt("a notice is of an unknown kind".into()))?,
+        kind: kind(row, 6)?,
         time: time(row, 7)?,
         reason: get(row, 8)?,
         failure_count: failures(row, 9)?,
         failing_since: optional_time(row, 10)?,
     };
     Ok(PendingNotice { notice, user_email: get(row, 11)?, mail_begun: get(row, 12)? })
+}
+
+/// Reads a notice's kind.
+pub(super) fn kind(row: &Row, at: usize) -> Result<NoticeKind, StoreError> {
+    get::<&str>(row, at)?.parse().map_err(|_| StoreError::Corrupt("a notice is of an unknown kind".into()))
 }

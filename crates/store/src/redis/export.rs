@@ -1,9 +1,15 @@
 //! What the store gives away, a part of a section at a time.
 
-use hookcast_core::{canonical::ContentMd5, delivery::DeliveryState, id::EventId, token::TokenHash};
+use hookcast_core::{
+    canonical::ContentMd5,
+    delivery::DeliveryState,
+    id::{EventId, NoticeId, SubscriptionId},
+    token::TokenHash,
+};
 
 use super::{
     RedisStore, accept,
+    notices::kind_and_reason,
     reply::Reply,
     rows::{self, Head},
     scripts,
@@ -13,8 +19,8 @@ use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, PlaceInOrder, Portion,
-        Section, SubscriptionItem,
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
+        Portion, Section, SubscriptionItem,
     },
 };
 
@@ -87,6 +93,11 @@ fn read_place(section: Section, Place(text): &Place) -> Result<After, StoreError
             let (score, key) = scored()?;
             After { member: key.as_bytes().into(), score: score.into() }
         }
+        Section::Notices => {
+            let (score, id) = scored()?;
+            let id: NoticeId = id.parse().map_err(|_| corrupt())?;
+            After { member: id.to_bytes().into(), score: score.into() }
+        }
     })
 }
 
@@ -109,6 +120,7 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
         Section::Deliveries => delivery(row)?,
         Section::Fingerprints => fingerprint(row)?,
         Section::IdempotencyKeys => idempotency_key(row)?,
+        Section::Notices => notice(row)?,
     };
     Ok((item, Place(place)))
 }
@@ -169,4 +181,22 @@ fn idempotency_key(row: &mut Reply) -> Result<(Item, String), StoreError> {
     let receipts = accept::receipts(row.list()?)?;
     let place = format!("{}:{key}", expires_at.as_millis());
     Ok((Item::IdempotencyKey(IdempotencyKeyItem { key, body_digest, receipts, expires_at }), place))
+}
+
+fn notice(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let (id, subscription) = (NoticeId::from_bytes(row.array()?), SubscriptionId::from_bytes(row.array()?));
+    let (kind, reason) = kind_and_reason(&row.text()?)?;
+    let item = NoticeItem {
+        id,
+        subscription,
+        kind,
+        time: rows::timestamp(row)?,
+        reason,
+        failure_count: rows::failures(row)?,
+        failing_since: rows::optional_timestamp(row)?,
+        due_at: rows::timestamp(row)?,
+        mail_begun: row.flag()?,
+    };
+    let place = format!("{}:{id}", item.due_at.as_millis());
+    Ok((Item::Notice(item), place))
 }

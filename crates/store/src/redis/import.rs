@@ -4,6 +4,7 @@ use hookcast_core::{account::Account, clock::Timestamp, token::TokenHash};
 
 use super::{
     RedisStore,
+    notices::reason_name,
     rows::{attempt_json, state_code},
     scripts::{self, Call},
     transfer::name,
@@ -12,7 +13,8 @@ use crate::{
     code::options_text,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, Progress, Section, SubscriptionItem,
+        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, Section,
+        SubscriptionItem,
     },
 };
 
@@ -44,6 +46,7 @@ fn section_of(item: &Item) -> Section {
         Item::Delivery(_) => Section::Deliveries,
         Item::Fingerprint(_) => Section::Fingerprints,
         Item::IdempotencyKey(_) => Section::IdempotencyKeys,
+        Item::Notice(_) => Section::Notices,
     }
 }
 
@@ -59,6 +62,7 @@ fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
         Item::Delivery(item) => return add_delivery(call, item),
         Item::Fingerprint(item) => add_fingerprint(call, item),
         Item::IdempotencyKey(item) => return add_key(call, item),
+        Item::Notice(item) => add_notice(call, item),
     }
     Ok(())
 }
@@ -138,4 +142,15 @@ fn add_key(call: &mut Call, item: &IdempotencyKeyItem) -> Result<(), StoreError>
     }
     call.arg(&item.key).arg(&item.body_digest[..]).arg(item.expires_at.as_millis()).arg(receipts);
     Ok(())
+}
+
+fn add_notice(call: &mut Call, item: &NoticeItem) {
+    call.arg(&item.id.to_bytes()[..])
+        .arg(&item.subscription.to_bytes()[..])
+        .arg(reason_name(item.kind, &item.reason))
+        .arg(item.time.as_millis())
+        .arg(item.failure_count)
+        .arg(or_empty(item.failing_since))
+        .arg(item.due_at.as_millis())
+        .arg(i32::from(item.mail_begun));
 }

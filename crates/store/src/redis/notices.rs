@@ -71,20 +71,32 @@ fn pending(mut row: Reply) -> Result<PendingNotice, StoreError> {
         url: mask_query(&url),
         kind,
         time: rows::timestamp(&mut row)?,
-        reason: reason.into(),
+        reason,
         failure_count: rows::failures(&mut row)?,
         failing_since: rows::optional_timestamp(&mut row)?,
     };
     Ok(PendingNotice { notice, user_email: row.optional_text()?, mail_begun: row.flag()? })
 }
 
-/// What is told for a reason as the scripts name it.
-fn kind_and_reason(name: &str) -> Result<(NoticeKind, &'static str), StoreError> {
-    Ok(match name {
-        "gone" => (NoticeKind::Deactivated, GONE),
-        "too many" => (NoticeKind::Deactivated, TOO_MANY),
-        "failing" => (NoticeKind::Failing, FAILING),
-        "recovered" => (NoticeKind::Recovered, RECOVERED),
-        _ => return Err(malformed()),
-    })
+/// The reasons that the scripts give, by their names there.
+const REASONS: [(&str, NoticeKind, &str); 4] = [
+    ("gone", NoticeKind::Deactivated, GONE),
+    ("too many", NoticeKind::Deactivated, TOO_MANY),
+    ("failing", NoticeKind::Failing, FAILING),
+    ("recovered", NoticeKind::Recovered, RECOVERED),
+];
+
+/// What is told for a reason as it is kept.
+pub(super) fn kind_and_reason(name: &str) -> Result<(NoticeKind, String), StoreError> {
+    if let Some((_, kind, reason)) = REASONS.iter().find(|(known, ..)| *known == name) {
+        return Ok((*kind, (*reason).to_owned()));
+    }
+    let (kind, reason) = name.split_once(' ').ok_or_else(malformed)?;
+    Ok((kind.parse().map_err(|_| malformed())?, reason.to_owned()))
+}
+
+/// A reason as it is kept. One that came from another store may be in other words than the scripts' own.
+pub(super) fn reason_name(kind: NoticeKind, reason: &str) -> String {
+    let known = REASONS.iter().find(|(_, of, text)| (*of, *text) == (kind, reason));
+    known.map_or_else(|| format!("{kind} {reason}"), |(name, ..)| (*name).to_owned())
 }

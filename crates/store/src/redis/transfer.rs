@@ -55,5 +55,6 @@ pub(super) fn name(section: Section) -> &'static str {
         Section::Deliveries => "deliveries",
         Section::Fingerprints => "fingerprints",
         Section::IdempotencyKeys => "keys",
+        Section::Notices => "notices",
     }
 }

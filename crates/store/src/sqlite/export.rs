@@ -4,22 +4,22 @@ use hookcast_core::{
     canonical::ContentMd5,
     clock::Timestamp,
     delivery::DeliveryState,
-    id::{DeliveryId, EventId, SubscriptionId},
+    id::{DeliveryId, EventId, NoticeId, SubscriptionId},
     token::TokenHash,
 };
 use rusqlite::{Connection, Row, types::Value};
 
 use super::{
     history::attempts,
-    lanes,
+    lanes, notices,
     rows::{self, STATUS_COLUMNS, STATUS_TABLES, STATUS_WIDTH, natural, state_of, subscription_status},
 };
 use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, Place, PlaceInOrder, Portion,
-        Section, SubscriptionItem,
+        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
+        Portion, Section, SubscriptionItem,
     },
 };
 
@@ -72,6 +72,12 @@ fn reading(section: Section) -> (String, &'static str, Reading) {
         Section::IdempotencyKeys => {
             ("key, body_digest, receipts, expires_at FROM idempotency_keys", "key", idempotency_key)
         }
+        Section::Notices => (
+            "n.key, n.id, s.id, n.kind, n.time, n.reason, n.failure_count, n.failing_since, n.due_at, n.mail_begun
+             FROM notices n JOIN subscriptions s ON s.key = n.subscription",
+            "n.key",
+            notice,
+        ),
     };
     (columns.to_owned(), key, read)
 }
@@ -161,5 +167,19 @@ fn idempotency_key(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
         body_digest: row.get(1)?,
         receipts: rows::receipts(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?,
         expires_at: Timestamp::from_millis(row.get(3)?),
+    }))
+}
+
+fn notice(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    Ok(Item::Notice(NoticeItem {
+        id: NoticeId::from_bytes(row.get(1)?),
+        subscription: SubscriptionId::from_bytes(row.get(2)?),
+        kind: notices::kind(row, 3)?,
+        time: Timestamp::from_millis(row.get(4)?),
+        reason: row.get(5)?,
+        failure_count: row.get(6)?,
+        failing_since: rows::time(row, 7)?,
+        due_at: Timestamp::from_millis(row.get(8)?),
+        mail_begun: row.get(9)?,
     }))
 }

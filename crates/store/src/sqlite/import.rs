@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    transfer::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, SubscriptionItem},
+    transfer::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem},
 };
 
 /// Items on their way into the tables.
@@ -40,6 +40,7 @@ impl<'t> Import<'t> {
             Item::Delivery(item) => self.delivery(item),
             Item::Fingerprint(item) => self.fingerprint(item),
             Item::IdempotencyKey(item) => self.idempotency_key(item),
+            Item::Notice(item) => self.notice(item),
         }
     }
 
@@ -193,6 +194,29 @@ impl<'t> Import<'t> {
         self.transaction
             .prepare_cached("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING")?
             .execute((&item.key, item.body_digest, receipts_text(&item.receipts)?, item.expires_at.as_millis()))?;
+        Ok(())
+    }
+
+    fn notice(&mut self, item: &NoticeItem) -> Result<(), StoreError> {
+        let subscription =
+            self.keys.of(self.transaction, item.subscription)?.ok_or_else(|| missing(&item.subscription))?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO notices
+                     (id, subscription, kind, time, reason, failure_count, failing_since, due_at, mail_begun)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute((
+                item.id.to_bytes(),
+                subscription,
+                item.kind.as_str(),
+                item.time.as_millis(),
+                &item.reason,
+                item.failure_count,
+                item.failing_since.map(Timestamp::as_millis),
+                item.due_at.as_millis(),
+                item.mail_begun,
+            ))?;
         Ok(())
     }
 }

@@ -118,7 +118,6 @@ impl Notices for SqliteStore {
 }
 
 fn pending(row: &Row<'_>) -> Result<PendingNotice, StoreError> {
-    let kind = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
     let notice = Notice {
         id: NoticeId::from_bytes(row.get(0)?),
         subscription: SubscriptionId::from_bytes(row.get(1)?),
@@ -126,11 +125,17 @@ fn pending(row: &Row<'_>) -> Result<PendingNotice, StoreError> {
         user_id: row.get(3)?,
         events: row.get(4)?,
         url: mask_query(row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?),
-        kind: kind.parse::<NoticeKind>().map_err(|_| StoreError::Corrupt("a notice is of an unknown kind".into()))?,
+        kind: kind(row, 6)?,
         time: Timestamp::from_millis(row.get(7)?),
         reason: row.get(8)?,
         failure_count: row.get(9)?,
         failing_since: rows::time(row, 10)?,
     };
     Ok(PendingNotice { notice, user_email: row.get(11)?, mail_begun: row.get(12)? })
+}
+
+/// Reads a notice's kind.
+pub(super) fn kind(row: &Row<'_>, at: usize) -> Result<NoticeKind, StoreError> {
+    let name = row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?;
+    name.parse().map_err(|_| StoreError::Corrupt("a notice is of an unknown kind".into()))
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::code::options_text;
 
-use super::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, SubscriptionItem};
+use super::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem};
 
 /// How many items, and the sum of their SHA-256 digests in two halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ fn digest(item: &Item) -> [u8; 32] {
         Item::Delivery(item) => fields.delivery(item),
         Item::Fingerprint(item) => fields.fingerprint(item),
         Item::IdempotencyKey(item) => fields.idempotency_key(item),
+        Item::Notice(item) => fields.notice(item),
     }
     fields.0.finalize().into()
 }
@@ -174,6 +175,20 @@ impl Fields {
             self.number(u8::from(receipt.duplicate));
             self.number(receipt.subscriptions);
         }
+    }
+
+    fn notice(&mut self, item: &NoticeItem) {
+        let NoticeItem { id, subscription, kind, time, reason, failure_count, failing_since, due_at, mail_begun } =
+            item;
+        self.put(id.to_bytes());
+        self.put(subscription.to_bytes());
+        self.put(kind.as_str());
+        self.number(time.as_millis());
+        self.put(reason);
+        self.number(*failure_count);
+        self.optional(failing_since.map(|time| time.as_millis()));
+        self.number(due_at.as_millis());
+        self.number(u8::from(*mail_begun));
     }
 }
 

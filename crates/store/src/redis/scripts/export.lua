@@ -114,5 +114,14 @@ function sections.keys()
     end)
 end
 
+function sections.notices()
+    each(root .. 'notices', function(id, due)
+        local lane, reason, time, failures, since, begun =
+            unpack(call('HMGET', root .. 'notice:' .. id, 'lane', 'reason', 'time', 'failures', 'since', 'begun'))
+        local subscription = call('HGET', root .. 'lane:' .. lane, 'id')
+        add({ id, subscription, reason, time, failures, since, due, begun and 1 or 0 }, 0)
+    end)
+end
+
 sections[section]()
 return answer

@@ -192,6 +192,27 @@ function sections.keys.store(item)
     call('ZADD', root .. 'key-ends', item[3], item[1])
 end
 
+-- ID, subscription's id, reason, time, failures, since when (empty: none), when it is to be given, whether its mail is begun.
+sections.notices = { values = 8 }
+
+function sections.notices.check(item)
+    item.is_there = call('EXISTS', root .. 'notice:' .. item[1]) == 1
+    item.lane = call('HGET', root .. 'lane-ids', item[2])
+    if not item.lane then
+        return 'orphan'
+    end
+end
+
+function sections.notices.store(item)
+    local key = root .. 'notice:' .. item[1]
+    call('HSET', key, 'lane', item.lane, 'reason', item[3], 'time', item[4], 'failures', item[5], 'since', item[6])
+    if item[8] == '1' then
+        call('HSET', key, 'begun', 1)
+    end
+    call('ZADD', root .. 'notices', item[7], item[1])
+    call('SADD', root .. 'notices-of:' .. item.lane, item[1])
+end
+
 local kind = sections[section]
 for at = 3, #ARGV, kind and kind.values or 1 do
     local item = {}
