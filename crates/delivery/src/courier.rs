@@ -68,10 +68,7 @@ impl Courier {
     /// Sends a request within the target's time.
     pub(crate) async fn exchange(&self, request: Prepared<'_>, target: &Target) -> Result<Reply, ExchangeFailed> {
         let Prepared { access, uri, headers, body } = request;
-        let sent = self.client.try_send(access.credentials.as_ref(), uri, headers, body);
-        tokio::time::timeout(target.timeout, sent).await.unwrap_or_else(|_| {
-            Err(unsent(Failure::Timeout, &format!("there was no whole answer within {:?}", target.timeout)))
-        })
+        self.client.try_send(access.credentials.as_ref(), uri, headers, body, target.timeout).await
     }
 }
 

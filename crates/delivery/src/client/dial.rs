@@ -43,8 +43,6 @@ pub(super) enum DialError {
     ProxyRefused(SocketAddr, #[source] Box<dyn Error + Send + Sync>),
     #[error("no connection to {0} in time")]
     ConnectTimeout(SocketAddr),
-    #[error("no connection was ready in time")]
-    Timeout,
 }
 
 impl DialError {
@@ -54,7 +52,7 @@ impl DialError {
             Self::UserInfo => Failure::Protocol,
             Self::Resolve(..) | Self::NoAddress(_) => Failure::Dns,
             Self::Refused(_) | Self::Rule(_) => Failure::AddressRefused,
-            Self::ConnectTimeout(_) | Self::Timeout => Failure::Timeout,
+            Self::ConnectTimeout(_) => Failure::Timeout,
         }
     }
 }

@@ -4,9 +4,8 @@ use std::{error::Error, io, iter};
 
 use hookcast_core::delivery::Failure;
 use http::uri::Scheme;
-use hyper_util::client::legacy;
 
-use super::{answer::visible, dial::DialError};
+use super::{answer::visible, dial::DialError, pool::SendError};
 
 /// The most characters of [`ExchangeFailed::detail`].
 const DETAIL_MAX: usize = 200;
@@ -24,16 +23,16 @@ pub struct ExchangeFailed {
 
 impl ExchangeFailed {
     /// From an error before the answer's head was there, of a request to a URL with this scheme.
-    pub(super) fn before_answer(error: &legacy::Error, scheme: Option<&Scheme>) -> Self {
+    pub(super) fn before_answer(error: &SendError, scheme: Option<&Scheme>) -> Self {
         let failure = match causes(error).find_map(|cause| cause.downcast_ref::<DialError>()) {
             Some(dial) => dial.failure(),
             // Between our connector and a connection that stands there is only TLS.
-            None if error.is_connect() && scheme == Some(&Scheme::HTTPS) => Failure::Tls,
+            None if matches!(error, SendError::Connect(_)) && scheme == Some(&Scheme::HTTPS) => Failure::Tls,
             // In TLS 1.3 a server judges the client's certificate when the client has finished the handshake already.
             None if causes(error).any(is_tls) => Failure::Tls,
             None => Failure::Protocol,
         };
-        // The outermost text only names the library.
+        // The outermost text says no more than what `failure` does.
         Self { failure, detail: describe(error.source().unwrap_or(error)) }
     }
 
@@ -49,10 +48,10 @@ impl ExchangeFailed {
 }
 
 /// Whether the connection was closed before any part of the answer came.
-pub(super) fn closed_unanswered(error: &legacy::Error) -> bool {
+pub(super) fn closed_unanswered(error: &SendError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     causes(error).any(|cause| {
-        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+        cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
             || cause.downcast_ref::<io::Error>().is_some_and(|error| {
                 matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
             })

@@ -5,6 +5,7 @@ mod auth;
 mod connector;
 mod dial;
 mod failure;
+mod pool;
 mod proxy;
 mod retry_after;
 #[cfg(test)]
@@ -21,10 +22,7 @@ use hookcast_core::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_util::{
-    client::legacy,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper::body::Incoming;
 
 pub use answer::Reply;
 pub(crate) use answer::visible;
@@ -33,18 +31,10 @@ use auth::{Identities, Tokens};
 use connector::{Connector, Road};
 pub use dial::check_resolves;
 pub use failure::ExchangeFailed;
+use pool::{Lent, Pool, SendError};
 pub use proxy::Proxy;
 pub(crate) use tls::authorities;
 pub use tls::{ClientError, check_client_tls};
-
-/// How long a connection that nothing uses stays open.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How many unused connections are kept for one host and port.
-const IDLE_PER_HOST: usize = 128;
-
-/// The longest head of an answer, in bytes, and the most that is buffered for a connection.
-const HEAD_MAX: usize = 64 * 1024;
 
 /// What a [`Client`] is made from.
 #[derive(Clone, Debug)]
@@ -71,37 +61,13 @@ impl ClientSettings {
     }
 }
 
-type HttpClient = legacy::Client<Connector, Full<Bytes>>;
-
-/// Two ways to send over the same kind of connection.
-#[derive(Clone, Debug)]
-struct HttpClients {
-    pooled: HttpClient,
-    /// Makes a new connection for each request.
-    unpooled: HttpClient,
-}
-
-impl HttpClients {
-    fn new(connector: Connector) -> Self {
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .http1_max_buf_size(HEAD_MAX)
-            .retry_canceled_requests(true);
-        let unpooled = builder.pool_max_idle_per_host(0).build(connector.clone());
-        let pooled = builder.pool_max_idle_per_host(IDLE_PER_HOST).build(connector);
-        Self { pooled, unpooled }
-    }
-}
-
 /// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
 ///
 /// It follows no redirect.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// For requests that show no certificate.
-    plain: HttpClients,
+    plain: Pool,
     /// For those that do.
     identities: Arc<Identities>,
     tokens: Arc<Tokens>,
@@ -119,10 +85,11 @@ impl Client {
         let roots = tls::trusted(settings.extra_authorities.as_deref())?;
         let tls = tls::anonymous(Arc::clone(&roots))?;
         let ClientSettings { rules, proxy, connect_timeout, timeout, .. } = settings;
-        let connector = Connector::new(tls, Road { rules, proxy, connect_timeout }, timeout);
-        let identities = Arc::new(Identities::new(roots, connector.clone()));
+        let connector = Connector::new(tls, Road { rules, proxy, connect_timeout });
+        let plain = Pool::new(connector);
+        let identities = Arc::new(Identities::new(roots, plain.clone()));
         let tokens = Arc::new(Tokens::new());
-        Ok(Self { plain: HttpClients::new(connector), identities, tokens, timeout, clock })
+        Ok(Self { plain, identities, tokens, timeout, clock })
     }
 
     /// Makes one attempt: posts `body` to an absolute `http` or `https` URL.
@@ -134,7 +101,7 @@ impl Client {
     /// more over a new one, since the receiver most likely closed it while it was idle. Deliveries are at-least-once
     /// anyway, and this is no failure that a receiver's owner could do something about.
     pub async fn send(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> AttemptResult {
-        told(self.try_send(None, uri, headers, body).await)
+        told(self.try_send(None, uri, headers, body, self.timeout).await)
     }
 
     /// The same with credentials. Asking for a token is part of the attempt: it takes of its time, and if there is none, the
@@ -146,10 +113,11 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> AttemptResult {
-        told(self.try_send(Some(credentials), uri, headers, body).await)
+        told(self.try_send(Some(credentials), uri, headers, body, self.timeout).await)
     }
 
-    /// Makes one attempt, with credentials or without, and keeps the answer's headers.
+    /// Makes one attempt, with credentials or without, and keeps the answer's headers. It takes no longer than `within`, nor than the
+    /// client's own time.
     ///
     /// # Errors
     ///
@@ -160,14 +128,16 @@ impl Client {
         uri: &Uri,
         headers: HeaderMap,
         body: Bytes,
+        within: Duration,
     ) -> Result<Reply, ExchangeFailed> {
+        let within = within.min(self.timeout);
         let own = credentials.map(|credentials| self.own(credentials)).transpose()?.flatten();
-        let clients = own.as_ref().unwrap_or(&self.plain);
+        let pool = own.as_ref().unwrap_or(&self.plain);
         match credentials.and_then(|credentials| credentials.authenticator.as_ref()) {
-            None => self.in_time(self.timeout, self.attempt(clients, uri, headers, body)).await,
+            None => self.in_time(within, self.attempt(pool, uri, headers, body)).await,
             Some(authenticator) => {
-                let attempt = self.authenticated(clients, uri, headers, body, authenticator);
-                self.in_time(self.timeout, attempt).await
+                let attempt = self.authenticated(pool, uri, headers, body, authenticator);
+                self.in_time(within, attempt).await
             }
         }
     }
@@ -187,15 +157,15 @@ impl Client {
         if let Some(authenticator) = &credentials.authenticator {
             self.authenticate(request.headers_mut(), authenticator).await?;
         }
-        let clients = own.as_ref().unwrap_or(&self.plain);
-        self.exchange_over(&clients.unpooled, request, max_body, self.timeout).await
+        let pool = own.as_ref().unwrap_or(&self.plain);
+        self.in_time(self.timeout, exchange_anew(pool, request, max_body)).await
     }
 
     /// The connections of those who show a certificate.
-    fn own(&self, credentials: &Credentials) -> Result<Option<HttpClients>, ExchangeFailed> {
+    fn own(&self, credentials: &Credentials) -> Result<Option<Pool>, ExchangeFailed> {
         let identity = credentials.identity.as_ref();
         identity
-            .map(|identity| self.identities.client(identity))
+            .map(|identity| self.identities.pool(identity))
             .transpose()
             .map_err(|refused| ExchangeFailed::auth(&refused.to_string()))
     }
@@ -210,7 +180,16 @@ impl Client {
         request: Request<Full<Bytes>>,
         max_body: usize,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
-        self.exchange_over(&self.plain.pooled, request, max_body, self.timeout).await
+        self.in_time(self.timeout, async {
+            let scheme = request.uri().scheme().cloned();
+            let (mut connection, answer) = send_over(&self.plain, request)
+                .await
+                .map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?;
+            let read = read_whole(&mut connection, answer, max_body).await?;
+            connection.give_back();
+            Ok(read)
+        })
+        .await
     }
 
     /// The same over a new connection, and within another time.
@@ -220,48 +199,16 @@ impl Client {
         max_body: usize,
         within: Duration,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
-        self.exchange_over(&self.plain.unpooled, request, max_body, within).await
+        self.in_time(within, exchange_anew(&self.plain, request, max_body)).await
     }
 
-    async fn exchange_over(
-        &self,
-        client: &HttpClient,
-        request: Request<Full<Bytes>>,
-        max_body: usize,
-        within: Duration,
-    ) -> Result<Response<Bytes>, ExchangeFailed> {
-        self.in_time(within, async {
-            let scheme = request.uri().scheme().cloned();
-            let response = client.request(request).await;
-            let (head, body) =
-                response.map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?.into_parts();
-            match Limited::new(body, max_body).collect().await {
-                Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
-                Err(error) if error.is::<LengthLimitError>() => Err(ExchangeFailed {
-                    failure: Failure::Protocol,
-                    detail: format!("the answer is longer than {max_body} bytes"),
-                }),
-                Err(error) => Err(ExchangeFailed::within_answer(&*error)),
-            }
-        })
-        .await
-    }
-
-    async fn attempt(
-        &self,
-        clients: &HttpClients,
-        uri: &Uri,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Reply, ExchangeFailed> {
+    async fn attempt(&self, pool: &Pool, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Reply, ExchangeFailed> {
         let request = post(uri.clone(), headers, body);
-        let again = request.clone();
-        let (mut outcome, dialled) = connector::watch(clients.pooled.request(request)).await;
-        if !dialled && outcome.as_ref().is_err_and(failure::closed_unanswered) {
-            outcome = clients.unpooled.request(again).await;
-        }
-        let response = outcome.map_err(|error| ExchangeFailed::before_answer(&error, uri.scheme()))?;
-        answer::read(response, &*self.clock).await.map_err(|error| ExchangeFailed::within_answer(&error))
+        let (mut connection, answer) =
+            send_over(pool, request).await.map_err(|error| ExchangeFailed::before_answer(&error, uri.scheme()))?;
+        let reply = connection.work_for(answer::read(answer, &*self.clock)).await;
+        connection.give_back();
+        reply.map_err(|error| ExchangeFailed::within_answer(&error))
     }
 
     async fn in_time<T>(
@@ -273,6 +220,58 @@ impl Client {
             let detail = format!("there was no whole answer within {within:?}");
             Err(ExchangeFailed { failure: Failure::Timeout, detail })
         })
+    }
+}
+
+/// Sends a request over a connection that was kept, if there is one. If that turns out to be closed, it goes over a new one.
+async fn send_over(pool: &Pool, request: Request<Full<Bytes>>) -> Result<(Lent<'_>, Response<Incoming>), SendError> {
+    let mut connection = pool.connection(request.uri()).await?;
+    if connection.is_new() {
+        let answer = connection.send(request).await?;
+        return Ok((connection, answer));
+    }
+    let again = request.clone();
+    match connection.send(request).await {
+        Err(error) if failure::closed_unanswered(&error) => {
+            let mut connection = pool.new_connection(again.uri()).await?;
+            let answer = connection.send(again).await?;
+            Ok((connection, answer))
+        }
+        answered => Ok((connection, answered?)),
+    }
+}
+
+/// Sends a request over a connection of its own, and reads the whole answer.
+async fn exchange_anew(
+    pool: &Pool,
+    request: Request<Full<Bytes>>,
+    max_body: usize,
+) -> Result<Response<Bytes>, ExchangeFailed> {
+    let scheme = request.uri().scheme().cloned();
+    let sent = async {
+        let mut connection = pool.new_connection(request.uri()).await?;
+        let answer = connection.send(request).await?;
+        Ok((connection, answer))
+    };
+    let (mut connection, answer) =
+        sent.await.map_err(|error: SendError| ExchangeFailed::before_answer(&error, scheme.as_ref()))?;
+    read_whole(&mut connection, answer, max_body).await
+}
+
+/// Reads an answer to its end, which `max_body` bytes must suffice for.
+async fn read_whole(
+    connection: &mut Lent<'_>,
+    answer: Response<Incoming>,
+    max_body: usize,
+) -> Result<Response<Bytes>, ExchangeFailed> {
+    let (head, body) = answer.into_parts();
+    match connection.work_for(Limited::new(body, max_body).collect()).await {
+        Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(ExchangeFailed {
+            failure: Failure::Protocol,
+            detail: format!("the answer is longer than {max_body} bytes"),
+        }),
+        Err(error) => Err(ExchangeFailed::within_answer(&*error)),
     }
 }
 

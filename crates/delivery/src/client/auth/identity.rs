@@ -6,7 +6,7 @@ use hookcast_core::callback_auth::{ClientTls, Refused};
 use rustls::RootCertStore;
 
 use super::kept::{Digest, Kept};
-use crate::client::{HttpClients, connector::Connector, tls};
+use crate::client::{pool::Pool, tls};
 
 /// How many clients with a certificate are ready at the same time. Another one costs a new TLS handshake.
 const IDENTITIES_MAX: usize = 1024;
@@ -36,22 +36,23 @@ impl fmt::Debug for TlsIdentity {
 #[derive(Debug)]
 pub(in crate::client) struct Identities {
     roots: Arc<RootCertStore>,
-    connector: Connector,
-    clients: Kept<HttpClients>,
+    /// How to connect.
+    pool: Pool,
+    pools: Kept<Pool>,
 }
 
 impl Identities {
-    /// None so far. Each will dial as `connector` does, and trust at least `roots`.
-    pub(in crate::client) fn new(roots: Arc<RootCertStore>, connector: Connector) -> Self {
-        Self { roots, connector, clients: Kept::new(IDENTITIES_MAX, IDENTITY_IDLE) }
+    /// None so far. Each will connect as `pool` does, and trust at least `roots`.
+    pub(in crate::client) fn new(roots: Arc<RootCertStore>, pool: Pool) -> Self {
+        Self { roots, pool, pools: Kept::new(IDENTITIES_MAX, IDENTITY_IDLE) }
     }
 
-    /// The client of this identity.
-    pub(in crate::client) fn client(&self, identity: &TlsIdentity) -> Result<HttpClients, Refused> {
+    /// The connections of this identity.
+    pub(in crate::client) fn pool(&self, identity: &TlsIdentity) -> Result<Pool, Refused> {
         let (digest, tls) = &*identity.0;
-        self.clients.get_or_make(*digest, || {
+        self.pools.get_or_make(*digest, || {
             let config = tls::identified(&self.roots, tls)?;
-            Ok(HttpClients::new(self.connector.with_tls(config)))
+            Ok(self.pool.with_tls(config))
         })
     }
 }

@@ -12,7 +12,7 @@ use hookcast_core::callback_auth::CallbackAuth;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use secrecy::ExposeSecret;
 
-use super::{Client, ExchangeFailed, HttpClients, Reply};
+use super::{Client, ExchangeFailed, Reply, pool::Pool};
 pub(super) use identity::Identities;
 pub use identity::TlsIdentity;
 use oauth2::Grant;
@@ -99,7 +99,7 @@ impl Client {
     /// once more.
     pub(super) async fn authenticated(
         &self,
-        clients: &HttpClients,
+        pool: &Pool,
         uri: &Uri,
         mut headers: HeaderMap,
         body: Bytes,
@@ -108,20 +108,20 @@ impl Client {
         let grant = match &authenticator.0 {
             Kind::Header(name, value) => {
                 headers.insert(name, value.clone());
-                return self.attempt(clients, uri, headers, body).await;
+                return self.attempt(pool, uri, headers, body).await;
             }
             Kind::Token(grant) => grant,
         };
         let source = self.tokens.source(grant);
         let token = source.token(grant, self).await?;
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
-        let reply = self.attempt(clients, uri, headers.clone(), body.clone()).await?;
+        let reply = self.attempt(pool, uri, headers.clone(), body.clone()).await?;
         if reply.answer.status != 401 {
             return Ok(reply);
         }
         let Some(token) = source.instead_of(&token, grant, self).await? else { return Ok(reply) };
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
-        self.attempt(clients, uri, headers, body).await
+        self.attempt(pool, uri, headers, body).await
     }
 }
 

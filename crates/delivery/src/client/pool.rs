@@ -1,0 +1,284 @@
+//! Connections, kept between requests.
+//!
+//! Whoever sends a request works its connection, too: a connection has no task of its own, so that nothing has to be handed from
+//! one task to another on the way out and back. One that is not in use is looked at when it is taken, and now and then.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, Uri,
+    header::HOST,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use tokio::time::Instant;
+
+use super::connector::{Connector, Stream};
+
+/// How long a connection that nothing uses stays open, and how often those are looked for.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How many unused connections are kept. As many are in flight at the most, by default, so that a burst leaves none that must be made
+/// again for the next.
+const IDLE_MAX: usize = 1024;
+
+/// The longest head of an answer, in bytes, and the most that is buffered for a connection.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// There was no connection to send over.
+    #[error("no connection")]
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The connection broke, or what came over it is not HTTP.
+    #[error("no exchange")]
+    Exchange(#[from] hyper::Error),
+}
+
+/// Makes connections and keeps them. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    connector: Connector,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    by_origin: HashMap<Origin, Vec<Unused>>,
+    count: usize,
+    /// Somebody looks for those that have been unused for long.
+    is_swept: bool,
+}
+
+struct Unused {
+    connection: Connection,
+    since: Instant,
+}
+
+/// Whom a connection leads to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Origin(Option<Scheme>, Option<Authority>);
+
+impl Origin {
+    fn of(uri: &Uri) -> Self {
+        Self(uri.scheme().cloned(), uri.authority().cloned())
+    }
+}
+
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// What reads and writes; `None` after its end. In a box, since it is large and goes from hand to hand.
+    work: Option<Box<http1::Connection<Stream, Full<Bytes>>>>,
+}
+
+impl Connection {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Some(work) = &mut self.work
+            && Pin::new(work).poll(context).is_ready()
+        {
+            // Requests that it has not begun with learn of the end by this.
+            self.work = None;
+        }
+    }
+
+    /// Whether it takes a request, by what has become of it meanwhile.
+    fn is_ready(&mut self) -> bool {
+        self.poll(&mut Context::from_waker(Waker::noop()));
+        self.work.is_some() && self.sender.is_ready()
+    }
+}
+
+impl Pool {
+    /// One without connections so far.
+    pub(super) fn new(connector: Connector) -> Self {
+        Self(Arc::new(Shared { connector, idle: Mutex::default() }))
+    }
+
+    /// The same way of connecting with other TLS and other connections.
+    pub(super) fn with_tls(&self, tls: rustls::ClientConfig) -> Self {
+        Self::new(self.0.connector.with_tls(tls))
+    }
+
+    /// A connection to where `uri` leads: one that was kept, or else a new one.
+    pub(super) async fn connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
+        let origin = Origin::of(uri);
+        while let Some(mut connection) = self.kept(&origin) {
+            if connection.is_ready() {
+                return Ok(Lent { pool: self, origin, connection, is_new: false });
+            }
+        }
+        self.new_connection(uri).await
+    }
+
+    fn kept(&self, origin: &Origin) -> Option<Connection> {
+        self.0.idle().take(origin)
+    }
+
+    /// A new connection to where `uri` leads.
+    pub(super) async fn new_connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
+        let stream = self.0.connector.connect(uri.clone()).await.map_err(SendError::Connect)?;
+        let (sender, work) = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(stream).await?;
+        let connection = Connection { sender, work: Some(Box::new(work)) };
+        Ok(Lent { pool: self, origin: Origin::of(uri), connection, is_new: true })
+    }
+
+    fn keep(&self, origin: Origin, connection: Connection) {
+        let mut idle = self.0.idle();
+        if idle.count >= IDLE_MAX {
+            return;
+        }
+        idle.count += 1;
+        idle.by_origin.entry(origin).or_default().push(Unused { connection, since: Instant::now() });
+        if !idle.is_swept {
+            idle.is_swept = true;
+            tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("idle", &self.0.idle().count).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    /// The one that was used last, since it is the least likely to have been closed meanwhile.
+    fn take(&mut self, origin: &Origin) -> Option<Connection> {
+        let unused = self.by_origin.get_mut(origin)?.pop()?;
+        self.count -= 1;
+        Some(unused.connection)
+    }
+
+    /// Closes those that have been unused for long, or that the other side has closed.
+    fn sweep(&mut self, now: Instant) {
+        for unused in self.by_origin.values_mut() {
+            unused.retain_mut(|unused| now.duration_since(unused.since) < IDLE_TIMEOUT && unused.connection.is_ready());
+        }
+        self.by_origin.retain(|_, unused| !unused.is_empty());
+        self.count = self.by_origin.values().map(Vec::len).sum();
+    }
+}
+
+/// Sweeps for as long as there is something to sweep.
+async fn sweep(pool: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = pool.idle();
+        idle.sweep(Instant::now());
+        if idle.count == 0 {
+            idle.is_swept = false;
+            return;
+        }
+    }
+}
+
+/// A connection for one request. It is closed unless it is given back.
+pub(super) struct Lent<'p> {
+    pool: &'p Pool,
+    origin: Origin,
+    connection: Connection,
+    is_new: bool,
+}
+
+impl Lent<'_> {
+    /// Whether it was made for this request. The other side may have closed one that was kept, just when it was taken.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Sends a request to an absolute URL, and answers when the head of its answer is there.
+    pub(super) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+        address(&mut request);
+        let answer = self.connection.sender.send_request(request);
+        Ok(self.work_for(answer).await?)
+    }
+
+    /// Works the connection until `wanted` is there.
+    pub(super) async fn work_for<F: Future>(&mut self, wanted: F) -> F::Output {
+        let mut wanted = pin!(wanted);
+        poll_fn(|context| {
+            if let Poll::Ready(output) = wanted.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            self.connection.poll(context);
+            wanted.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Keeps the connection for another request, if it takes one.
+    pub(super) fn give_back(mut self) {
+        if self.connection.is_ready() {
+            self.pool.keep(self.origin, self.connection);
+        }
+    }
+}
+
+/// Makes an absolute URL what RFC 9112, section 3.2.1 wants in a request, and `Host` the rest of it.
+fn address(request: &mut Request<Full<Bytes>>) {
+    if !request.headers().contains_key(HOST)
+        && let Some(authority) = request.uri().authority()
+    {
+        let default_port = if request.uri().scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+        let is_default = authority.port_u16() == Some(default_port);
+        let host = if is_default { authority.host() } else { authority.as_str() };
+        if let Ok(host) = HeaderValue::from_str(host) {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = path.into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addressed(uri: &'static str) -> (String, String) {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = Uri::from_static(uri);
+        address(&mut request);
+        (request.uri().to_string(), request.headers()[HOST].to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_request_names_its_host_apart_from_its_path() {
+        for (uri, path, host) in [
+            ("http://a.example/p?q=1", "/p?q=1", "a.example"),
+            ("http://a.example", "/", "a.example"),
+            ("http://a.example?q", "/?q", "a.example"),
+            ("http://a.example:80/", "/", "a.example"),
+            ("https://a.example:443/", "/", "a.example"),
+            ("https://a.example:80/", "/", "a.example:80"),
+            ("http://[::1]:9000/x", "/x", "[::1]:9000"),
+        ] {
+            assert_eq!(addressed(uri), (path.to_owned(), host.to_owned()), "{uri}");
+        }
+    }
+}
