@@ -13,7 +13,6 @@ use std::{
 use hookcast_core::{
     clock::Timestamp,
     event::Event,
-    format::{Format, Message},
     id::{AccountId, SubscriptionId},
     options::Ordering,
     policy::Deduplicate,
@@ -27,7 +26,7 @@ use tokio::time::Instant;
 use crate::{
     directory::{Audience, Recipients},
     dispatcher::Dispatcher,
-    parts::Parts,
+    parts::Messages,
     scheduler::Work,
     target::Target,
 };
@@ -224,9 +223,9 @@ impl Acceptor {
     fn send_held(&self, submissions: &[Submission], reserved: &Reserved, accepted: &Accepted, holder: Incarnation) {
         let held = |event: usize| accepted.held.get(event).filter(|held| !held.is_empty());
         let mut work = Vec::new();
+        let mut messages = Messages::new(&self.dispatcher.parts().formatter);
         for (index, (submission, lanes)) in submissions.iter().zip(&reserved.by_event).enumerate() {
             let Some(deliveries) = held(index) else { continue };
-            let mut messages = Messages::new(self.dispatcher.parts(), &submission.event);
             work.extend(lanes.targets.iter().zip(deliveries).map(|(target, delivery)| {
                 let work = Work {
                     delivery: *delivery,
@@ -234,7 +233,7 @@ impl Acceptor {
                     group: None,
                     event: submission.event.id,
                     attempts: 0,
-                    message: messages.of(target.format),
+                    message: messages.of(&submission.event, target.format),
                     holder,
                 };
                 (work, lanes.size)
@@ -246,28 +245,6 @@ impl Acceptor {
         if self.dispatcher.has_room_for_any(&reserved.turned_away) {
             self.dispatcher.wake();
         }
-    }
-}
-
-/// What an event's subscriptions get, each format written once.
-struct Messages<'e> {
-    parts: &'e Parts,
-    event: &'e Event,
-    written: Vec<(Format, Arc<Message>)>,
-}
-
-impl<'e> Messages<'e> {
-    fn new(parts: &'e Parts, event: &'e Event) -> Self {
-        Self { parts, event, written: Vec::new() }
-    }
-
-    fn of(&mut self, format: Format) -> Arc<Message> {
-        if let Some((_, message)) = self.written.iter().find(|(written, _)| *written == format) {
-            return Arc::clone(message);
-        }
-        let message = Arc::new(self.parts.formatter.message(format, self.event));
-        self.written.push((format, Arc::clone(&message)));
-        message
     }
 }
 

@@ -33,9 +33,11 @@ use crate::{
 /// How often the loop looks even if nothing tells it to.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Subscriptions that one look brings, deliveries that one claim takes from each, and the bytes that it takes in all.
+/// Subscriptions that one look brings, deliveries that one claim takes from each and in all, and the bytes that it takes in all. Others
+/// cannot write while a store claims, so that a claim must not be long.
 const LANES_PER_LOOK: usize = 256;
 const CLAIM_PER_LANE: usize = 256;
+const CLAIM_IN_ALL: usize = 4_096;
 const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 
 /// Starts attempts, as many at a time as may be.
@@ -218,10 +220,13 @@ impl Dispatcher {
         let wanted: Vec<_> = {
             let time = Instant::now();
             let mut scheduler = self.scheduler();
+            let mut left = CLAIM_IN_ALL;
             let reserve = |id: &SubscriptionId| {
                 // Of one that cannot be sent to now everything waits where it is.
                 let target = self.parts.directory.target(*id).filter(|target| target.is_active)?;
-                Some((*id, scheduler.reserve(*id, &target.lane, CLAIM_PER_LANE, 0, time)))
+                let granted = scheduler.reserve(*id, &target.lane, CLAIM_PER_LANE.min(left), 0, time);
+                left -= granted;
+                Some((*id, granted))
             };
             let wanted = due.iter().filter_map(reserve).filter(|(_, count)| *count > 0).collect();
             self.set_timer(&scheduler);
@@ -246,7 +251,7 @@ impl Dispatcher {
                 };
             }
         };
-        let work: Vec<_> = claimed.iter().map(|claimed| self.parts.work(claimed, holder)).collect();
+        let work = self.parts.all_work(&claimed, holder);
         self.unreserve(&wanted, &work);
         let has_got_some = !work.is_empty();
         self.dispatch(work.into_iter().map(|work| (work, 0)));

@@ -1,12 +1,12 @@
 //! What everything that delivers works with.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use hookcast_core::{
     clock::Clock,
     event::Event,
     format::{Format, Formatter, Message},
-    id::SubscriptionId,
+    id::EventId,
 };
 use hookcast_store::{
     Store,
@@ -32,23 +32,46 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// What a subscription gets of an event.
-    fn message(&self, subscription: SubscriptionId, event: &Event) -> Arc<Message> {
-        let format = self.directory.target(subscription).map_or(Format::default(), |target| target.format);
-        Arc::new(self.formatter.message(format, event))
-    }
-
     /// A claimed delivery, ready to be sent.
     #[must_use]
     pub fn work(&self, claimed: &Claimed, holder: Incarnation) -> Work {
+        self.work_with(&mut Messages::new(&self.formatter), claimed, holder)
+    }
+
+    /// The same for many, which may be of one event.
+    pub(crate) fn all_work(&self, claimed: &[Claimed], holder: Incarnation) -> Vec<Work> {
+        let mut messages = Messages::new(&self.formatter);
+        claimed.iter().map(|claimed| self.work_with(&mut messages, claimed, holder)).collect()
+    }
+
+    fn work_with(&self, messages: &mut Messages<'_>, claimed: &Claimed, holder: Incarnation) -> Work {
+        let target = self.directory.target(claimed.subscription);
+        let format = target.map_or(Format::default(), |target| target.format);
         Work {
             delivery: claimed.id,
             subscription: claimed.subscription,
             event: claimed.event.id,
             attempts: claimed.attempts,
             group: claimed.group,
-            message: self.message(claimed.subscription, &claimed.event),
+            message: messages.of(&claimed.event, format),
             holder,
         }
+    }
+}
+
+/// What subscriptions get of events: each event is written once in each format.
+pub(crate) struct Messages<'f> {
+    formatter: &'f Formatter,
+    written: HashMap<(EventId, Format), Arc<Message>>,
+}
+
+impl<'f> Messages<'f> {
+    pub(crate) fn new(formatter: &'f Formatter) -> Self {
+        Self { formatter, written: HashMap::new() }
+    }
+
+    pub(crate) fn of(&mut self, event: &Event, format: Format) -> Arc<Message> {
+        let written = self.written.entry((event.id, format));
+        Arc::clone(written.or_insert_with(|| Arc::new(self.formatter.message(format, event))))
     }
 }

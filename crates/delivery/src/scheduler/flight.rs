@@ -34,15 +34,22 @@ impl Scheduler {
 
     /// The next delivery of an account to start, which has so much room for attempts.
     fn start_of(&mut self, account: Key, pool: Pool, now: Instant) -> Option<Work> {
-        for _ in 0..self.turns.lanes_of(account) {
-            let key = self.turns.next_lane(account)?;
+        let mut passed = None;
+        while let Some(turn) = self.turns.after(account, passed) {
+            let key = turn.lane;
+            let lane = &self.lanes[key];
+            if lane.wants_to_start() && lane.in_flight >= pool.of_lane(lane.in_flight, !lane.is_narrow()) {
+                // Those behind it have no fewer in flight, and so no more room, unless it has less only because it is narrow.
+                if !lane.is_narrow() {
+                    return None;
+                }
+                passed = Some(turn);
+                continue;
+            }
+            self.lose_turn(key);
             let lane = &mut self.lanes[key];
             let host = &mut self.hosts[lane.host];
-            lane.place = Place::Nowhere;
-            let may_start = lane.wants_to_start()
-                && lane.in_flight < pool.of_lane(lane.in_flight, !lane.is_narrow())
-                && host.has_room()
-                && lane.ready_at(self.frame, now) <= now;
+            let may_start = lane.wants_to_start() && host.has_room() && lane.ready_at(self.frame, now) <= now;
             let started = if may_start { lane.start(self.frame, now) } else { None };
             if started.is_some() {
                 host.in_flight += 1;
@@ -65,6 +72,8 @@ impl Scheduler {
         // The place of a probe may be what another narrow lane waits for.
         ended.has_room_again |= self.end_probe(key);
 
+        // With one less in flight its turn comes earlier.
+        self.lose_turn(key);
         let lane = &mut self.lanes[key];
         let (account, host) = (lane.account, lane.host);
         lane.in_flight -= 1;

@@ -59,8 +59,8 @@ impl Scheduler {
         if old.host != rules.host {
             let (account, before, in_flight) =
                 (self.lanes[key].account, self.lanes[key].host, self.lanes[key].in_flight);
-            if self.lanes[key].place == Place::Host {
-                self.hosts[before].waiting.remove(account, key);
+            if let Place::Host(turn) = self.lanes[key].place {
+                self.hosts[before].waiting.remove(account, turn);
                 self.lanes[key].place = Place::Nowhere;
             }
             let after = self.know_host(&rules.host);
@@ -83,11 +83,9 @@ impl Scheduler {
             if ready_at > now {
                 self.set_timer(key, ready_at);
             } else if self.hosts[lane.host].has_room() {
-                lane.place = Place::Turns;
-                self.turns.push(lane.account, key);
+                lane.place = Place::Turns(self.turns.push(lane.account, key, lane.in_flight));
             } else {
-                lane.place = Place::Host;
-                self.hosts[lane.host].waiting.push(lane.account, key);
+                lane.place = Place::Host(self.hosts[lane.host].waiting.push(lane.account, key, lane.in_flight));
             }
         } else if lane.is_wanted
             && let Some(at) = lane.room_at(self.frame, now)
@@ -96,6 +94,15 @@ impl Scheduler {
         } else if lane.held == 0 {
             let until = lane.is_kept_until(now);
             if until > now { self.set_timer(key, until) } else { self.forget(key) }
+        }
+    }
+
+    /// Takes a lane out of the turns, so that [`settle`](Self::settle) finds its place anew.
+    pub(super) fn lose_turn(&mut self, key: Key) {
+        let lane = &mut self.lanes[key];
+        if let Place::Turns(turn) = lane.place {
+            lane.place = Place::Nowhere;
+            self.turns.remove(lane.account, turn);
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     Bounds, Feedback, Key, LaneRules, SLOTS_PER_ATTEMPT, Work,
     rate::{HORIZON, Meter, Pace},
+    turns::Turn,
 };
 
 /// Attempts without an answer in a row that make a lane struck.
@@ -32,9 +33,9 @@ pub(super) enum Place {
     /// It has nothing to start, or must not, or its timer is set.
     Nowhere,
     /// In the turns of its account.
-    Turns,
+    Turns(Turn),
     /// With its host.
-    Host,
+    Host(Turn),
 }
 
 /// The bounds of a lane as far as they are not its own.

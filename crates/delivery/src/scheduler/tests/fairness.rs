@@ -18,7 +18,7 @@ fn hogs_leave_something_for_a_newcomer() {
 
 #[test]
 fn hogs_leave_something_for_a_new_lane_of_their_account() {
-    let mut world = World::new(Bounds { in_flight: 64, in_flight_per_lane: 64, ..BOUNDS });
+    let mut world = World::new(Bounds { in_flight: 64, in_flight_per_lane: 64, bytes: 100_000, ..BOUNDS });
     for lane in 1..=2 {
         world.fill(lane, 256);
     }
@@ -94,20 +94,20 @@ fn probes_of_one_account_leave_room_for_another_one() {
 
 #[test]
 fn lanes_of_a_full_account_count_as_full_until_it_has_room() {
-    let mut world = World::new(BOUNDS);
-    for lane in 1..=100 {
+    let mut world = World::new(Bounds { in_flight: 1, ..BOUNDS });
+    for lane in 1..=200 {
         world.fill(lane, 1);
     }
     let full = world.full_lanes();
-    assert_eq!(full.len(), 100);
+    assert_eq!(full.len(), 200);
     let known = world.scheduler.lanes.len();
-    assert!(known < 40, "what is turned away takes little room: {known}");
-    for _ in 0..8 {
+    assert!(known < 70, "what is turned away takes little room: {known}");
+    for _ in 0..20 {
         let work = world.start().unwrap();
         let _ = world.end(&work, Feedback::Good);
     }
-    assert!(world.full_lanes().len() > 70, "it is not half empty yet");
-    for _ in 0..8 {
+    assert!(world.full_lanes().len() > 140, "it is not half empty yet");
+    for _ in 0..15 {
         let work = world.start().unwrap();
         let _ = world.end(&work, Feedback::Good);
     }
