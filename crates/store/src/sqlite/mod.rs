@@ -23,10 +23,15 @@ mod transfer;
 mod work;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 pub use location::{ServerLock, SqliteLocation};
 use rusqlite::{Connection, Transaction};
+use tokio::time::Instant;
 
 use self::{
     readers::Readers,
@@ -41,7 +46,12 @@ pub(crate) struct SqliteStore {
     limits: Limits,
     path: PathBuf,
     fullness: Fullness,
+    /// When the disk was last seen to have room.
+    had_room: Mutex<Option<Instant>>,
 }
+
+/// How long a disk that had room is taken to have some: too short for what is written meanwhile to count.
+const LOOK_AT_DISK_EVERY: Duration = Duration::from_millis(50);
 
 impl SqliteStore {
     /// Opens the store, making its folder, its file and its tables where need be.
@@ -57,7 +67,7 @@ impl SqliteStore {
             .await
             .map_err(|error| StoreError::Unavailable(error.to_string()))??
         };
-        Ok(Self { writer, readers, limits, path, fullness: Fullness::default() })
+        Ok(Self { writer, readers, limits, path, fullness: Fullness::default(), had_room: Mutex::default() })
     }
 
     /// Writes so that what it answers is on disk.
@@ -84,6 +94,12 @@ impl SqliteStore {
         if wanted == 0 {
             return Ok(());
         }
+        let now = Instant::now();
+        let mut had_room = self.had_room.lock().unwrap_or_else(PoisonError::into_inner);
+        if had_room.is_some_and(|seen| now.duration_since(seen) < LOOK_AT_DISK_EVERY) {
+            return Ok(());
+        }
+        *had_room = None;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new(".")))
             .map_err(|error| StoreError::Unavailable(format!("the disk does not tell its free space: {error}")))?;
@@ -91,6 +107,7 @@ impl SqliteStore {
         if free < wanted {
             return Err(StoreError::Full(format!("{free} bytes are free on the disk and {wanted} must be")));
         }
+        *had_room = Some(now);
         Ok(())
     }
 

@@ -105,22 +105,7 @@ impl<'t> Outcomes<'t> {
         if is_success && self.healthy.contains(&lane) {
             return Ok(());
         }
-        let (before, is_active) = self
-            .transaction
-            .prepare_cached(
-                "SELECT s.failure_count, s.failing_since, s.failed_at, l.probe_at, s.recovered_at, s.is_active
-                 FROM subscriptions s JOIN lanes l ON l.subscription = s.key WHERE s.key = ?",
-            )?
-            .query_row([lane], |row| {
-                let health = Health {
-                    failure_count: row.get(0)?,
-                    failing_since: rows::time(row, 1)?,
-                    failed_at: rows::time(row, 2)?,
-                    probe_at: rows::time(row, 3)?,
-                    recovered_at: rows::time(row, 4)?,
-                };
-                Ok((health, row.get::<_, bool>(5)?))
-            })?;
+        let (before, is_active) = self.health(lane)?;
         let transition = Transition::of(outcome, before, is_active, &self.policy, self.now);
         if is_success {
             self.healthy.insert(lane);
@@ -144,6 +129,31 @@ impl<'t> Outcomes<'t> {
             finished.deactivated.push(outcome.subscription);
         }
         Ok(())
+    }
+
+    /// The subscription's health, and whether it is active.
+    ///
+    /// In two steps, as SQLite plans a join of the two tables anew for each subscription.
+    fn health(&self, lane: SubscriptionKey) -> Result<(Health, bool), StoreError> {
+        let probe_at = self
+            .transaction
+            .prepare_cached("SELECT probe_at FROM lanes WHERE subscription = ?")?
+            .query_row([lane], |row| rows::time(row, 0))?;
+        Ok(self
+            .transaction
+            .prepare_cached(
+                "SELECT failure_count, failing_since, failed_at, recovered_at, is_active FROM subscriptions WHERE key = ?",
+            )?
+            .query_row([lane], |row| {
+                let health = Health {
+                    failure_count: row.get(0)?,
+                    failing_since: rows::time(row, 1)?,
+                    failed_at: rows::time(row, 2)?,
+                    probe_at,
+                    recovered_at: rows::time(row, 3)?,
+                };
+                Ok((health, row.get(4)?))
+            })?)
     }
 
     fn set_health(&self, lane: SubscriptionKey, before: Health, after: Health) -> Result<(), StoreError> {

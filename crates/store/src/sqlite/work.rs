@@ -1,10 +1,14 @@
 //! Leases and claims.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use hookcast_core::{
     clock::Timestamp,
     delivery::DeliveryState,
+    event::Event,
     id::{DeliveryId, SubscriptionId},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::Value};
@@ -183,8 +187,7 @@ pub(super) fn claim(transaction: &Transaction<'_>, claim: &Claim, now: Timestamp
     if !is_alive(transaction, claim.holder, now)? {
         return Err(StoreError::NotFound);
     }
-    let mut claimed = Vec::new();
-    let mut bytes = 0;
+    let mut claimed = Found::default();
     let mut keys = Keys::default();
     for (subscription, limit) in &claim.wanted {
         let Some(lane) = keys.of(transaction, *subscription)? else { continue };
@@ -198,14 +201,24 @@ pub(super) fn claim(transaction: &Transaction<'_>, claim: &Claim, now: Timestamp
         let probes_until = is_probe.then(|| now.plus(PROBE_WAIT));
         let limit = if is_probe { 1.min(*limit) } else { *limit };
         let mut lane = ClaimedLane { key: lane, subscription: *subscription, limit, probes_until, from_waiting: 0 };
-        let before = claimed.len();
-        lane.claim(transaction, claim, &mut bytes, &mut claimed)?;
-        if is_probe && claimed.len() > before {
+        let before = claimed.deliveries.len();
+        lane.claim(transaction, claim, &mut claimed)?;
+        if is_probe && claimed.deliveries.len() > before {
             lanes::set_probe(transaction, lane.key, probes_until)?;
         }
         lanes::take_waiting(transaction, lane.key, lane.from_waiting)?;
     }
-    Ok(claimed)
+    Ok(claimed.deliveries)
+}
+
+/// What a claim has found so far.
+#[derive(Default)]
+struct Found {
+    deliveries: Vec<Claimed>,
+    /// The payloads' bytes in all.
+    bytes: usize,
+    /// The events, each read once, by their keys.
+    events: HashMap<i64, Arc<Event>>,
 }
 
 /// A lane that is claimed from.
@@ -221,25 +234,19 @@ struct ClaimedLane {
 }
 
 impl ClaimedLane {
-    fn claim(
-        &mut self,
-        transaction: &Transaction<'_>,
-        claim: &Claim,
-        bytes: &mut usize,
-        claimed: &mut Vec<Claimed>,
-    ) -> Result<(), StoreError> {
+    fn claim(&mut self, transaction: &Transaction<'_>, claim: &Claim, claimed: &mut Found) -> Result<(), StoreError> {
         let (sql, parameters) = match &claim.which {
-            Which::DueBy(now) => due_sql(self.key, *now, self.limit),
+            Which::DueBy(now) => due_sql(self.key, *now),
             Which::Pass(pass) => pass_sql(self.key, pass, self.limit),
         };
         // The rows are read before any is changed, so that the change cannot move what is being read.
-        let first = claimed.len();
-        let mut found = self.read(transaction, &sql, parameters, claim, bytes, claimed)?;
+        let first = claimed.deliveries.len();
+        let mut found = self.read(transaction, &sql, parameters, claim, claimed)?;
         if matches!(claim.which, Which::DueBy(_)) {
-            for index in first..claimed.len() {
-                let Some(group) = claimed[index].group else { continue };
-                let (sql, parameters) = followers_sql(self.key, group, found[index - first], self.limit);
-                found.extend(self.read(transaction, &sql, parameters, claim, bytes, claimed)?);
+            for index in first..claimed.deliveries.len() {
+                let Some(group) = claimed.deliveries[index].group else { continue };
+                let (sql, parameters) = followers_sql(self.key, group, found[index - first]);
+                found.extend(self.read(transaction, &sql, parameters, claim, claimed)?);
             }
         }
         // What has failed and is sent again has left its group. Of what is held only a probe has a time: by that it is known when
@@ -262,8 +269,7 @@ impl ClaimedLane {
         sql: &str,
         parameters: Vec<Value>,
         claim: &Claim,
-        bytes: &mut usize,
-        claimed: &mut Vec<Claimed>,
+        claimed: &mut Found,
     ) -> Result<Vec<i64>, StoreError> {
         let mut found = Vec::new();
         let mut statement = transaction.prepare_cached(sql)?;
@@ -272,52 +278,54 @@ impl ClaimedLane {
             let state = row.get::<_, i16>(1)?;
             // Whoever holds what follows a head that waits has still to give it back, and what comes behind waits for that.
             let is_held = state == state_code(DeliveryState::Sending);
-            if is_held || self.limit == 0 || !claimed.is_empty() && *bytes >= claim.max_bytes {
+            if is_held || self.limit == 0 || !claimed.deliveries.is_empty() && claimed.bytes >= claim.max_bytes {
                 break;
             }
-            let delivery = read_claimed(row, self.subscription)?;
-            *bytes += delivery.event.payload.get().len();
+            let delivery = claimed.read(row, self.subscription)?;
+            claimed.bytes += delivery.event.payload.get().len();
             self.limit -= 1;
             self.from_waiting += i64::from(state == state_code(DeliveryState::Waiting));
             found.push(row.get::<_, i64>(0)?);
-            claimed.push(delivery);
+            claimed.deliveries.push(delivery);
         }
         Ok(found)
     }
 }
 
-fn read_claimed(row: &Row<'_>, subscription: SubscriptionId) -> Result<Claimed, StoreError> {
-    let event = rows::event(row, 4)?;
-    let has_failed = row.get::<_, i16>(1)? == state_code(DeliveryState::Failed);
-    Ok(Claimed {
-        id: DeliveryId::from_position(event.time, natural(row.get(0)?)),
-        subscription,
-        attempts: small(row.get(2)?),
-        group: if has_failed { None } else { row.get(3)? },
-        event: Arc::new(event),
-    })
+impl Found {
+    fn read(&mut self, row: &Row<'_>, subscription: SubscriptionId) -> Result<Claimed, StoreError> {
+        let event = match self.events.entry(row.get(4)?) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(unknown) => Arc::clone(unknown.insert(Arc::new(rows::event(row, 5)?))),
+        };
+        let has_failed = row.get::<_, i16>(1)? == state_code(DeliveryState::Failed);
+        Ok(Claimed {
+            id: DeliveryId::from_position(event.time, natural(row.get(0)?)),
+            subscription,
+            attempts: small(row.get(2)?),
+            group: if has_failed { None } else { row.get(3)? },
+            event,
+        })
+    }
 }
 
 const CLAIMED_COLUMNS: &str =
-    "SELECT d.position, d.state, d.attempts, d.order_group, e.id, e.type, e.time, e.md5, e.payload, e.order_key
+    "SELECT d.position, d.state, d.attempts, d.order_group, e.key, e.id, e.type, e.time, e.md5, e.payload, e.order_key
      FROM deliveries d JOIN events e ON e.key = d.event WHERE d.subscription = ?";
 
-fn limit_value(limit: usize) -> Value {
-    Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX))
-}
-
-fn due_sql(lane: SubscriptionKey, now: Timestamp, limit: usize) -> (String, Vec<Value>) {
-    let sql = format!("{CLAIMED_COLUMNS} AND d.state = 0 AND d.due_at <= ? ORDER BY d.due_at LIMIT ?");
-    (sql, vec![lane.into(), now.as_millis().into(), limit_value(limit)])
+/// Without a limit: whoever reads stops when there is enough, and SQLite would plan anew for each limit.
+fn due_sql(lane: SubscriptionKey, now: Timestamp) -> (String, Vec<Value>) {
+    let sql = format!("{CLAIMED_COLUMNS} AND d.state = 0 AND d.due_at <= ? ORDER BY d.due_at");
+    (sql, vec![lane.into(), now.as_millis().into()])
 }
 
 /// What follows a head in its group. Of its own accord none of them is due.
-fn followers_sql(lane: SubscriptionKey, group: i64, head: i64, limit: usize) -> (String, Vec<Value>) {
+fn followers_sql(lane: SubscriptionKey, group: i64, head: i64) -> (String, Vec<Value>) {
     let sql = format!(
         "{CLAIMED_COLUMNS} AND d.order_group = ? AND d.state < 2 AND d.sequence > (SELECT sequence FROM deliveries WHERE position = ?)
-         ORDER BY d.sequence LIMIT ?"
+         ORDER BY d.sequence"
     );
-    (sql, vec![lane.into(), group.into(), head.into(), limit_value(limit)])
+    (sql, vec![lane.into(), group.into(), head.into()])
 }
 
 fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize) -> (String, Vec<Value>) {
@@ -340,6 +348,6 @@ fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize) -> (String, Vec<Va
     if let Some(since) = pass.since {
         and(" AND e.time >= ?", since.as_millis().into());
     }
-    and(" ORDER BY d.position LIMIT ?", limit_value(limit));
+    and(" ORDER BY d.position LIMIT ?", Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     (sql, parameters)
 }
