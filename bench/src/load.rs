@@ -1,6 +1,7 @@
 //! The load generator: triggers events, as fast as the server takes them or at a given rate.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc,
@@ -24,6 +25,11 @@ use crate::{
     message,
 };
 
+/// Where events are triggered.
+pub const TRIGGER: &str = "/webhooks/trigger";
+/// Connections to the server where nobody says otherwise.
+const CONNECTIONS: usize = 64;
+
 /// What to send, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
@@ -37,8 +43,25 @@ pub struct Plan {
     #[arg(long)]
     pub rate: Option<f64>,
     /// Connections to the server.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = CONNECTIONS)]
     pub connections: usize,
+    /// The type of all events [default: the one that is subscribed to].
+    #[arg(long, conflicts_with = "types")]
+    pub event: Option<String>,
+    /// Events of so many types, in turns.
+    #[arg(long, default_value_t = 1)]
+    pub types: u64,
+}
+
+impl Plan {
+    fn event(&self, sequence: u64) -> Cow<'_, str> {
+        self.event.as_deref().map_or_else(|| message::event(self.types, sequence), Cow::from)
+    }
+
+    /// To trigger `events`, one in a request and as fast as the server takes them.
+    pub fn of(events: u64) -> Self {
+        Self { events, batch: 1, rate: None, connections: CONNECTIONS, event: None, types: 1 }
+    }
 }
 
 /// What became of it. All events of the plan were accepted.
@@ -72,8 +95,7 @@ pub async fn run(server: SocketAddr, token: &str, plan: &Plan) -> Result<Accepte
 /// Hands out the events to the connections.
 struct Work {
     next: AtomicU64,
-    events: u64,
-    batch: u64,
+    plan: Plan,
     pace: Option<Mutex<mpsc::UnboundedReceiver<u64>>>,
 }
 
@@ -81,7 +103,7 @@ impl Work {
     fn new(plan: &Plan) -> Self {
         let requests = plan.events.div_ceil(plan.batch);
         let pace = plan.rate.map(|rate| Mutex::new(pace(requests, rate)));
-        Self { next: AtomicU64::new(0), events: plan.events, batch: plan.batch, pace }
+        Self { next: AtomicU64::new(0), plan: plan.clone(), pace }
     }
 
     /// The first event of the next request, how many there are in it, and when its time came.
@@ -90,8 +112,8 @@ impl Work {
             Some(pace) => pace.lock().await.recv().await?,
             None => now_ns(),
         };
-        let first = self.next.fetch_add(self.batch, Ordering::Relaxed);
-        let events = self.batch.min(self.events.saturating_sub(first));
+        let first = self.next.fetch_add(self.plan.batch, Ordering::Relaxed);
+        let events = self.plan.batch.min(self.plan.events.saturating_sub(first));
         (events > 0).then_some((first, events, sent_ns))
     }
 }
@@ -118,9 +140,9 @@ fn pace(requests: u64, rate: f64) -> mpsc::UnboundedReceiver<u64> {
 async fn send_all(mut connection: Connection, token: HeaderValue, work: Arc<Work>) -> Result<u64> {
     let mut refused = 0;
     while let Some((first, events, sent_ns)) = work.next().await {
-        let body = message::trigger(first, events, sent_ns);
+        let body = message::trigger(first, events, sent_ns, |sequence| work.plan.event(sequence));
         loop {
-            let response = connection.send(post_json("/webhooks/trigger", &token, body.clone())?).await?;
+            let response = connection.send(post_json(TRIGGER, &token, body.clone())?).await?;
             match response.status() {
                 StatusCode::ACCEPTED => break expect_events(&response, events)?,
                 StatusCode::SERVICE_UNAVAILABLE => {

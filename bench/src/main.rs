@@ -2,12 +2,17 @@
 //!
 //! `hookcast-bench run` starts the other commands, and the server, as processes of their own.
 
+mod backlog;
 mod clock;
 mod connection;
+mod cost;
 mod database;
+mod dead;
+mod growth;
 mod limit;
 mod load;
 mod measure;
+mod memory;
 mod message;
 mod plot;
 mod process;
@@ -17,7 +22,10 @@ mod results;
 mod run;
 mod scenario;
 mod server;
+mod site;
+mod slow;
 mod store;
+mod study;
 mod tally;
 mod usage;
 

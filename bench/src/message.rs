@@ -1,10 +1,10 @@
 //! The bytes that travel: the trigger's body, and the callback's as Hookcast makes it.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
 
-/// The event type of all that is sent.
+/// The event type of all that is sent, unless there are to be several.
 pub const EVENT: &str = "relation_added";
 
 const SENT: &[u8] = br#""sent_ns":"#;
@@ -31,13 +31,18 @@ pub fn sent_ns(body: &[u8]) -> Option<u64> {
     digits.map(|digit| u64::from(digit - b'0')).try_fold(0, |sum: u64, digit| sum.checked_mul(10)?.checked_add(digit))
 }
 
-/// The body of a trigger: one event as an object, several as an array.
-pub fn trigger(first: u64, events: u64, sent_ns: u64) -> Bytes {
+/// The name of the event that is counted as `sequence` among events of so many `types`.
+pub fn event(types: u64, sequence: u64) -> Cow<'static, str> {
+    if types <= 1 { EVENT.into() } else { format!("{EVENT}.{}", sequence % types).into() }
+}
+
+/// The body of a trigger: one event as an object, several as an array. `event` names each by its number.
+pub fn trigger<'a>(first: u64, events: u64, sent_ns: u64, event: impl Fn(u64) -> Cow<'a, str>) -> Bytes {
     let mut body = String::new();
     for sequence in first..first + events {
         body.push(if sequence == first { '[' } else { ',' });
         // Writing to a String cannot fail.
-        let _ = write!(body, r#"{{"event":"{EVENT}","payload":{}}}"#, payload(sequence, sent_ns));
+        let _ = write!(body, r#"{{"event":"{}","payload":{}}}"#, event(sequence), payload(sequence, sent_ns));
     }
     if events == 1 { body.split_off(1).into() } else { (body + "]").into() }
 }
@@ -72,9 +77,16 @@ mod tests {
     }
 
     #[test]
+    fn several_types_take_turns() {
+        assert_eq!(event(1, 7), EVENT);
+        let body = json(&trigger(9, 2, 5, |sequence| event(10, sequence)));
+        assert_eq!((&body[0]["event"], &body[1]["event"]), (&"relation_added.9".into(), &"relation_added.0".into()));
+    }
+
+    #[test]
     fn one_event_is_an_object_and_several_are_an_array() {
-        assert_eq!(json(&trigger(3, 1, 5))["payload"]["sent_ns"], 5);
-        assert_eq!(json(&trigger(3, 2, 5))[1]["event"], EVENT);
+        assert_eq!(json(&trigger(3, 1, 5, |_| EVENT.into()))["payload"]["sent_ns"], 5);
+        assert_eq!(json(&trigger(3, 2, 5, |_| EVENT.into()))[1]["event"], EVENT);
         assert_eq!(json(&callback("evt_1", &payload(1, 2)))["id"], "evt_1");
     }
 }

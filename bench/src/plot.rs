@@ -75,7 +75,8 @@ impl Bar {
 
 /// Draws how near the rates come to the limit.
 pub fn ratios(results: &Results, path: &Path) -> Result<()> {
-    let rows: Vec<Row> = results.rows().into_iter().filter(|row| row.ratio.is_some()).collect();
+    let rows: Vec<Row> =
+        results.rows().into_iter().filter(|row| row.ratio.is_some() && row.unit == Unit::PerSecond).collect();
     let groups: Vec<Group> = rows.chunk_by(|one, next| one.name == next.name).map(ratio_group).collect();
     let root = SVGBackend::new(path, (WIDTH, height(&groups))).into_drawing_area();
     root.fill(&WHITE).map_err(drawing)?;
@@ -89,7 +90,7 @@ fn ratio_group(rows: &[Row]) -> Group {
         let note = format!("{length:.2}  ({})", value(row.value, row.unit));
         Some(Bar { store: row.store, length, note, target: row.target })
     });
-    Group { title: rows[0].name.to_owned(), bars: bars.collect() }
+    Group { title: rows[0].name.clone(), bars: bars.collect() }
 }
 
 /// Draws how long callbacks took, for each of the paced scenarios.

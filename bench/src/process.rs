@@ -36,9 +36,18 @@ impl Receiver {
 
     /// Forgets what arrived.
     pub async fn reset(&mut self) -> Result<()> {
-        let response = self.control.send(http::Request::post("/reset").body(Default::default())?).await?;
+        self.tell("/reset").await
+    }
+
+    /// Tells when the next one comes as the first.
+    pub async fn mark(&mut self) -> Result<()> {
+        self.tell("/mark").await
+    }
+
+    async fn tell(&mut self, path: &str) -> Result<()> {
+        let response = self.control.send(http::Request::post(path).body(Default::default())?).await?;
         if !response.status().is_success() {
-            bail!("the receiver cannot be reset: {}", response.status());
+            bail!("the receiver does not take {path}: {}", response.status());
         }
         Ok(())
     }
@@ -75,6 +84,10 @@ pub async fn load(server: SocketAddr, token: &str, plan: &Plan) -> Result<Accept
     command.args(["load", "--server", &server.to_string()]);
     command.args(["--events", &plan.events.to_string(), "--batch", &plan.batch.to_string()]);
     command.args(["--connections", &plan.connections.to_string()]);
+    match &plan.event {
+        Some(event) => command.args(["--event", event]),
+        None => command.args(["--types", &plan.types.to_string()]),
+    };
     if let Some(rate) = plan.rate {
         command.args(["--rate", &rate.to_string()]);
     }

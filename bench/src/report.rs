@@ -16,7 +16,7 @@ const HEADER: [&str; 10] = [
     "scenario",
     "store",
     "value",
-    "of the limit",
+    "ratio",
     "least",
     "goal",
     "CPU / 10,000",
@@ -36,6 +36,7 @@ pub fn print(results: &Results, out: &Path) -> Result<()> {
         stdout,
         "CPU and memory are Hookcast's; its database's is the CPU of all processes of PostgreSQL or Redis"
     )?;
+    writeln!(stdout, "a rate's ratio is to the limit, and every other to what its line says")?;
     if results.refused() > 0 {
         writeln!(stdout, "{} requests were refused with 503 and sent again", results.refused())?;
     }
@@ -57,7 +58,7 @@ fn table(rows: &[Row]) -> Table {
     for (index, row) in rows.iter().enumerate() {
         // A name stands once for all stores.
         let is_first = index == 0 || rows[index - 1].name != row.name;
-        table.add_row(cells(row, if is_first { row.name } else { "" }));
+        table.add_row(cells(row, if is_first { &row.name } else { "" }));
     }
     for column in table.column_iter_mut().skip(2).take(HEADER.len() - 3) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -66,11 +67,9 @@ fn table(rows: &[Row]) -> Table {
 }
 
 fn cells(row: &Row, name: &str) -> [String; HEADER.len()] {
-    let maybe = |number: Option<f64>, show: fn(f64) -> String| number.map(show).unwrap_or_default();
-    let mark = |mark: Option<f64>| match row.unit {
-        Unit::PerSecond => maybe(mark, |ratio| format!("{ratio:.2}")),
-        Unit::Milliseconds => maybe(mark, |most| format!("≤ {most} ms")),
-        Unit::Seconds => maybe(mark, |most| format!("≤ {most} s")),
+    let maybe = |number: Option<f64>, show: &dyn Fn(f64) -> String| number.map(show).unwrap_or_default();
+    let mark = |mark: Option<f64>| {
+        maybe(mark, &|mark| if row.judged == Unit::PerSecond { format!("{mark:.2}") } else { bound(mark, row.judged) })
     };
     let verdict = match row.verdict {
         Some(Verdict::Goal) => "goal",
@@ -82,12 +81,12 @@ fn cells(row: &Row, name: &str) -> [String; HEADER.len()] {
         name.to_owned(),
         row.store.map(Store::name).unwrap_or_default().to_owned(),
         value(row.value, row.unit),
-        maybe(row.ratio, |ratio| format!("{ratio:.3}")),
+        maybe(row.ratio, &|ratio| format!("{ratio:.3}")),
         mark(row.target.map(|target| target.least)),
         mark(row.target.map(|target| target.goal)),
-        maybe(row.cpu_seconds, |seconds| format!("{seconds:.2} s")),
-        maybe(row.database_cpu_seconds, |seconds| format!("{seconds:.2} s")),
-        maybe(row.peak_mib, |mib| format!("{mib:.0} MiB")),
+        maybe(row.cpu_seconds, &|seconds| format!("{seconds:.2} s")),
+        maybe(row.database_cpu_seconds, &|seconds| format!("{seconds:.2} s")),
+        maybe(row.peak_mib, &|mib| format!("{mib:.0} MiB")),
         verdict.to_owned(),
     ]
 }
@@ -98,10 +97,27 @@ pub fn value(number: f64, unit: Unit) -> String {
         Unit::PerSecond => format!("{}/s", thousands(number)),
         Unit::Milliseconds => format!("{number:.2} ms"),
         Unit::Seconds => format!("{number:.2} s"),
+        Unit::Times => format!("{number:.2}×"),
+        Unit::Mebibytes => format!("{number:.0} MiB"),
+        Unit::Kibibytes => format!("{number:.1} KiB"),
     }
 }
 
-fn thousands(number: f64) -> String {
+/// The most that a number of `unit` should be.
+fn bound(most: f64, unit: Unit) -> String {
+    let name = match unit {
+        Unit::PerSecond => "/s",
+        Unit::Milliseconds => " ms",
+        Unit::Seconds => " s",
+        Unit::Times => "×",
+        Unit::Mebibytes => " MiB",
+        Unit::Kibibytes => " KiB",
+    };
+    format!("≤ {most}{name}")
+}
+
+/// A number without a fraction, with a comma after each thousand.
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

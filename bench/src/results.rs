@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::{
     measure::Measurement,
-    scenario::{Metric, SCENARIOS, Scenario, Target, Unit, Verdict},
+    scenario::{Metric, Scenario, Target, Unit, Verdict},
     store::Store,
+    study::{Finding, Study},
 };
 
 /// All that was measured.
@@ -23,6 +24,8 @@ pub struct Results {
     pub stores: Vec<Store>,
     /// The runs: scenario by scenario, and the stores one after the other within each.
     pub series: Vec<Series>,
+    /// The rest: part by part, and the stores one after the other within each.
+    pub studies: Vec<Study>,
 }
 
 /// The runs of one scenario on one store.
@@ -50,15 +53,17 @@ pub struct Run {
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// What it tells.
-    pub name: &'static str,
+    pub name: String,
     /// On which store; none for what concerns the machine.
     pub store: Option<Store>,
     /// How much it is.
     pub value: f64,
     /// Of what.
     pub unit: Unit,
-    /// To the limit, computed run by run.
+    /// To the limit, or to what the name says, computed run by run.
     pub ratio: Option<f64>,
+    /// Of what its target is.
+    pub judged: Unit,
     /// What is hoped for.
     pub target: Option<Target>,
     /// Whether it is reached.
@@ -72,21 +77,28 @@ pub struct Row {
 }
 
 impl Results {
-    /// Results without any run.
-    pub fn new(quick: bool, stores: Vec<Store>) -> Self {
+    /// Results without any run, with room for those of the scenarios if there are to be any.
+    pub fn new(quick: bool, stores: Vec<Store>, scenarios: &[Scenario]) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let on_each = |scenario| stores.iter().map(move |&store| Series { scenario, store, runs: Vec::new() });
-        let series = SCENARIOS.into_iter().flat_map(on_each).collect();
-        Self { quick, cores, limits: Vec::new(), stores, series }
+        let on_each = |&scenario| stores.iter().map(move |&store| Series { scenario, store, runs: Vec::new() });
+        let series = scenarios.iter().flat_map(on_each).collect();
+        Self { quick, cores, limits: Vec::new(), stores, series, studies: Vec::new() }
     }
 
     /// The rows of the table: number by number, with the stores side by side.
     pub fn rows(&self) -> Vec<Row> {
-        let limit = Row { value: median(self.limits.iter().copied()).unwrap_or(0.0), ..Row::LIMIT };
-        let mut rows = vec![limit];
+        let limit = median(self.limits.iter().copied());
+        let mut rows: Vec<_> = limit.map(Row::limit).into_iter().collect();
         for group in self.by_scenario() {
             for metric in group[0].scenario.metrics {
                 rows.extend(group.iter().filter_map(|series| series.row(metric)));
+            }
+        }
+        for part in self.studies.chunk_by(|one, next| one.part == next.part) {
+            let most = part.iter().map(|study| study.findings.len()).max().unwrap_or(0);
+            for number in 0..most {
+                let found = |study: &Study| Some(Row::of(study.store, study.findings.get(number)?));
+                rows.extend(part.iter().filter_map(found));
             }
         }
         rows
@@ -99,14 +111,14 @@ impl Results {
 
     /// What makes the results worthless.
     pub fn faults(&self) -> Vec<String> {
-        let runs = self.series.iter().flat_map(|series| series.runs.iter().map(move |run| (series, run)));
-        let faulty = runs.filter(|(_, run)| !run.measured.is_valid());
-        faulty
-            .map(|(series, run)| {
-                let Measurement { lost, surplus, .. } = run.measured;
-                format!("{series}: {lost} lost, {surplus} too many")
-            })
-            .collect()
+        let of_series = |series: &Series| {
+            let found = series.runs.iter().map(|run| run.measured.faults);
+            found.map(|faults| (series.to_string(), faults)).collect::<Vec<_>>()
+        };
+        let in_series = self.series.iter().flat_map(of_series);
+        let in_studies = self.studies.iter().map(|study| (study.to_string(), study.faults));
+        let found = in_series.chain(in_studies).filter(|(_, faults)| !faults.is_none());
+        found.map(|(what, faults)| format!("{what}: {faults}")).collect()
     }
 
     /// How many requests were refused for a while.
@@ -128,11 +140,12 @@ impl Series {
         let judged = if is_rate { ratio } else { Some(value) };
         let target = metric.targets.of(self.store);
         Some(Row {
-            name: metric.name,
+            name: metric.name.into(),
             store: Some(self.store),
             value,
             unit: metric.unit,
             ratio,
+            judged: metric.unit,
             target,
             verdict: target.zip(judged).map(|(target, number)| target.judge(number, metric.unit)),
             cpu_seconds: self.median(|run| run.measured.cpu_seconds),
@@ -149,21 +162,37 @@ impl fmt::Display for Series {
 }
 
 impl Row {
-    const LIMIT: Self = Self {
-        name: "the limit: a bare HTTP client",
-        store: None,
-        value: 0.0,
-        unit: Unit::PerSecond,
-        ratio: Some(1.0),
-        target: None,
-        verdict: None,
-        cpu_seconds: None,
-        database_cpu_seconds: None,
-        peak_mib: None,
-    };
+    fn limit(value: f64) -> Self {
+        Self::bare("the limit: a bare HTTP client".into(), value, Unit::PerSecond, Some(1.0))
+    }
+
+    fn of(store: Store, finding: &Finding) -> Self {
+        let Finding { name, value, unit, ratio, target } = finding;
+        let judged = finding.judged();
+        let verdict = target.map(|target| target.judge(judged.0, judged.1));
+        let bare = Self::bare(name.clone(), *value, *unit, *ratio);
+        Self { store: Some(store), target: *target, judged: judged.1, verdict, ..bare }
+    }
+
+    fn bare(name: String, value: f64, unit: Unit, ratio: Option<f64>) -> Self {
+        Self {
+            name,
+            store: None,
+            value,
+            unit,
+            ratio,
+            judged: unit,
+            target: None,
+            verdict: None,
+            cpu_seconds: None,
+            database_cpu_seconds: None,
+            peak_mib: None,
+        }
+    }
 }
 
-fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+/// The median of `numbers`.
+pub fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = numbers.collect();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;
@@ -174,7 +203,7 @@ fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Latency;
+    use crate::{scenario::SCENARIOS, site::Faults, tally::Latency};
 
     fn run(limit: f64, delivered_per_second: f64, lost: u64) -> Run {
         let measured = Measurement {
@@ -185,8 +214,7 @@ mod tests {
             database_cpu_seconds: None,
             peak_mib: None,
             refused: 0,
-            lost,
-            surplus: 0,
+            faults: Faults { lost, surplus: 0 },
         };
         Run { limit: Some(limit), measured }
     }
@@ -205,7 +233,7 @@ mod tests {
 
     #[test]
     fn ratios_are_computed_run_by_run_and_judged_by_the_store() {
-        let mut results = Results::new(true, Store::ALL.into());
+        let mut results = Results::new(true, Store::ALL.into(), &SCENARIOS);
         // The machine was twice as fast in the second run, which concerns the limit and the server alike.
         for store in [Store::Sqlite, Store::Postgres] {
             series(&mut results, "fan-out 10", store).runs = vec![run(1000.0, 600.0, 0), run(2000.0, 1200.0, 0)];
@@ -219,12 +247,12 @@ mod tests {
 
     #[test]
     fn the_stores_stand_side_by_side() {
-        let mut results = Results::new(true, vec![Store::Sqlite, Store::Redis]);
+        let mut results = Results::new(true, vec![Store::Sqlite, Store::Redis], &SCENARIOS);
         for store in [Store::Sqlite, Store::Redis] {
             series(&mut results, "fan-out 1", store).runs = vec![run(1000.0, 600.0, 0)];
         }
         let rows = results.rows();
-        let found: Vec<_> = rows.iter().map(|row| (row.name, row.store)).collect();
+        let found: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.store)).collect();
         let name = "accepted, fan-out 1";
         assert_eq!(found[1..3], [(name, Some(Store::Sqlite)), (name, Some(Store::Redis))]);
         assert_eq!(found[3], ("delivered, fan-out 1", Some(Store::Sqlite)));
@@ -232,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_a_fault() {
-        let mut results = Results::new(true, Store::ALL.into());
+        let mut results = Results::new(true, Store::ALL.into(), &SCENARIOS);
         series(&mut results, "fan-out 1", Store::Redis).runs = vec![run(1.0, 1.0, 0)];
         assert!(results.faults().is_empty());
         series(&mut results, "fan-out 1", Store::Redis).runs = vec![run(1.0, 1.0, 3)];

@@ -17,11 +17,11 @@ use crate::{
     process::Receiver,
     report,
     results::{Results, Run, Series},
-    scenario::{ONE_SUBSCRIPTION, Pace},
+    scenario::{ONE_SUBSCRIPTION, Pace, SCENARIOS, Scenario},
+    site::{Faults, Site},
     store::Store,
+    study::{Part, Sizes, Study},
 };
-
-const CONNECTIONS: usize = 64;
 
 /// What to measure, and where to put it.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,6 +29,12 @@ pub struct Options {
     /// Measure for a minute and a half instead of ten minutes: good for a look, not for a comparison.
     #[arg(long)]
     quick: bool,
+    /// Measure the largest sizes, which takes an hour and more.
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// What to measure [default: all, or `rates` with --quick].
+    #[arg(long = "part", value_name = "PART", value_delimiter = ',')]
+    parts: Vec<Part>,
     /// The stores to compare.
     #[arg(long = "store", value_name = "STORE", value_delimiter = ',', default_values_t = Store::ALL)]
     stores: Vec<Store>,
@@ -46,6 +52,21 @@ pub struct Options {
 impl Options {
     fn runs(&self) -> u32 {
         self.runs.unwrap_or(if self.quick { 1 } else { 3 })
+    }
+
+    fn sizes(&self) -> Sizes {
+        match (self.quick, self.full) {
+            (true, _) => Sizes::QUICK,
+            (_, true) => Sizes::FULL,
+            _ => Sizes::USUAL,
+        }
+    }
+
+    /// Each part once, in the order of the table.
+    fn parts(&self) -> Vec<Part> {
+        let usual: &[Part] = if self.quick { &Part::QUICK } else { &Part::ALL };
+        let wanted = if self.parts.is_empty() { usual } else { &self.parts };
+        Part::ALL.into_iter().filter(|part| wanted.contains(part)).collect()
     }
 
     fn limit_duration(&self) -> Duration {
@@ -76,12 +97,16 @@ pub async fn run(options: Options) -> Result<()> {
     // Only the log of this run is of interest, and each server of it appends.
     fs::write(out.join("server.log"), "")?;
 
-    let results = Results::new(options.quick, options.stores());
-    let progress = progress_bar(u64::from(options.runs()) * results.series.len() as u64);
+    let (stores, parts) = (options.stores(), options.parts());
+    let scenarios: &[Scenario] = if parts.contains(&Part::Rates) { &SCENARIOS } else { &[] };
+    let results = Results::new(options.quick, stores, scenarios);
+    let studies = parts.iter().filter(|&&part| part != Part::Rates).count() * results.stores.len();
+    let progress = progress_bar(u64::from(options.runs()) * results.series.len() as u64 + studies as u64);
     let databases = start_databases(&results.stores, &out, &progress).await?;
     let receiver = Receiver::start().await?;
     let mut bench = Bench { options, server, out, databases, receiver, progress, results };
     bench.measure_all().await?;
+    bench.study_all(&parts).await?;
     bench.progress.finish_and_clear();
     report(&bench.results, &bench.out)
 }
@@ -145,6 +170,9 @@ impl Bench {
         // The scenarios that depend on the saturation of another come after all runs of that.
         let (saturating, paced): (Vec<_>, Vec<_>) = (0..self.results.series.len())
             .partition(|&index| self.results.series[index].scenario.pace == Pace::Saturating);
+        if self.results.series.is_empty() {
+            return Ok(());
+        }
         for _ in 0..self.options.runs() {
             let mut before = self.limit().await?;
             for &index in &saturating {
@@ -175,12 +203,40 @@ impl Bench {
         let series = &self.results.series[index];
         show(&self.progress, &series.to_string(), "starting");
         let plan = self.plan(series, limit)?;
-        let database = self.databases.iter().find(|database| database.store == series.store);
-        let database = database.context("the store was not started")?;
-        let fan_out = series.scenario.fan_out;
-        measure(&self.server, database, &self.out, &mut self.receiver, &plan, fan_out, &self.progress)
-            .await
-            .with_context(|| series.to_string())
+        let (name, store, fan_out) = (series.to_string(), series.store, series.scenario.fan_out);
+        measure(&mut self.site(store)?, &plan, fan_out).await.context(name)
+    }
+
+    fn site(&mut self, store: Store) -> Result<Site<'_>> {
+        let database = self.databases.iter().find(|database| database.store == store);
+        Ok(Site {
+            binary: &self.server,
+            database: database.context("the store was not started")?,
+            out: &self.out,
+            receiver: &mut self.receiver,
+            progress: &self.progress,
+        })
+    }
+
+    async fn study_all(&mut self, parts: &[Part]) -> Result<()> {
+        let sizes = self.options.sizes();
+        for &part in parts.iter().filter(|&&part| part != Part::Rates) {
+            for store in self.results.stores.clone() {
+                let name = format!("{} on {}", part.name(), store.name());
+                show(&self.progress, &name, "starting");
+                let study = Study::of(part, self.site(store)?, &sizes).await.context(name)?;
+                self.warn(&study.to_string(), study.faults);
+                self.results.studies.push(study);
+                self.progress.inc(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn warn(&self, what: &str, faults: Faults) {
+        if !faults.is_none() {
+            self.progress.suspend(|| eprintln!("INVALID: {what}: {faults}"));
+        }
     }
 
     fn plan(&self, Series { scenario, store, .. }: &Series, limit: f64) -> Result<Plan> {
@@ -193,7 +249,7 @@ impl Bench {
             Some(rate) => rate * self.options.paced_seconds(),
             None => limit * self.options.seconds_at_limit() / scenario.fan_out.max(1) as f64,
         };
-        Ok(Plan { events: (events as u64).max(1), batch: scenario.batch, rate, connections: CONNECTIONS })
+        Ok(Plan { batch: scenario.batch, rate, ..Plan::of((events as u64).max(1)) })
     }
 
     fn saturation(&self, store: Store) -> Result<f64> {
@@ -207,12 +263,8 @@ impl Bench {
     }
 
     fn record(&mut self, index: usize, measured: Measurement, limit: Option<f64>) {
-        let series = &mut self.results.series[index];
-        if !measured.is_valid() {
-            let Measurement { lost, surplus, .. } = measured;
-            self.progress.suspend(|| eprintln!("INVALID: {series}: {lost} lost, {surplus} too many"));
-        }
-        series.runs.push(Run { limit, measured });
+        self.warn(&self.results.series[index].to_string(), measured.faults);
+        self.results.series[index].runs.push(Run { limit, measured });
         self.progress.inc(1);
     }
 }

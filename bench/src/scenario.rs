@@ -51,8 +51,14 @@ pub enum Unit {
     PerSecond,
     /// A latency; less is better.
     Milliseconds,
-    /// Processor time; less is better.
+    /// Processor time, or time; less is better.
     Seconds,
+    /// A ratio to something else; less is better.
+    Times,
+    /// Memory; less is better.
+    Mebibytes,
+    /// Memory; less is better.
+    Kibibytes,
 }
 
 /// What is hoped for from each store.
@@ -109,6 +115,11 @@ impl Targets {
 }
 
 impl Target {
+    /// The goal of being no more than `most`, with nothing between good and bad.
+    pub const fn at_most(most: f64) -> Self {
+        Self { least: most, goal: most }
+    }
+
     /// What to say about `number`, which is a ratio where `unit` is a rate.
     pub fn judge(self, number: f64, unit: Unit) -> Verdict {
         let reaches = |mark: f64| if unit == Unit::PerSecond { number >= mark } else { number <= mark };
@@ -139,9 +150,18 @@ pub const SCENARIOS: [Scenario; 7] = [
                 read: |measured| measured.cpu_seconds,
                 targets: Targets::at_most(1.0, 1.5),
             },
+            memory("memory at saturation, fan-out 1"),
         ],
     ),
-    saturating("fan-out 10", 10, 1, &[delivered("delivered, fan-out 10", Targets::ratios((0.50, 0.70), (0.25, 0.40)))]),
+    saturating(
+        "fan-out 10",
+        10,
+        1,
+        &[
+            delivered("delivered, fan-out 10", Targets::ratios((0.50, 0.70), (0.25, 0.40))),
+            memory("memory at saturation, fan-out 10"),
+        ],
+    ),
     saturating(
         "fan-out 1,000",
         1000,
@@ -186,6 +206,11 @@ const fn accepted(name: &'static str) -> Metric {
 
 const fn delivered(name: &'static str, targets: Targets) -> Metric {
     Metric { name, unit: Unit::PerSecond, read: |measured| Some(measured.delivered_per_second), targets }
+}
+
+const fn memory(name: &'static str) -> Metric {
+    let read = |measured: &Measurement| measured.peak_mib;
+    Metric { name, unit: Unit::Mebibytes, read, targets: Targets::at_most(60.0, 60.0) }
 }
 
 const fn p50(name: &'static str, targets: Targets) -> Metric {

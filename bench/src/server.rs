@@ -8,23 +8,27 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
+    clock::now_ns,
     connection::{Connection, bearer, describe, post_json},
     message::EVENT,
+    site::Setting,
     usage::Usage,
 };
 
@@ -40,18 +44,21 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
+    /// When its process was started.
+    pub started_ns: u64,
     pid: u32,
     child: Child,
     _directory: TempDir,
 }
 
 impl Server {
-    /// Starts `binary` on the database at `database_url`; its log goes to `out`.
-    pub async fn start(binary: &Path, database_url: &str, out: &Path) -> Result<Self> {
+    /// Starts `binary` with `settings` on the database at `database_url`; its log goes to `out`.
+    pub async fn start(binary: &Path, database_url: &str, settings: &[Setting], out: &Path) -> Result<Self> {
         let directory = tempfile::tempdir_in(out)?;
         let log_path = out.join("server.log");
         let log = File::options().create(true).append(true).open(&log_path)?;
         let address = free_address()?;
+        let started_ns = now_ns();
         let mut child = Command::new(binary)
             .arg("serve")
             // A configuration file where the benchmark happens to be started is not meant for it.
@@ -62,6 +69,7 @@ impl Server {
             .env("HOOKCAST_LOG_LEVEL", "warn")
             .env("WEBHOOK_REGISTRATION_TOKEN", REGISTRATION_TOKEN)
             .env("WEBHOOK_TRIGGER_TOKEN", TRIGGER_TOKEN)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -70,31 +78,16 @@ impl Server {
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let pid = child.id().context("the server ended at once")?;
         wait_until_ready(&mut child, address, &log_path).await?;
-        Ok(Self { address, pid, child, _directory: directory })
+        Ok(Self { address, started_ns, pid, child, _directory: directory })
     }
 
-    /// Subscribes `/s/0`, `/s/1` and so on of `receiver`.
-    pub async fn subscribe(&self, receiver: SocketAddr, subscriptions: u64) -> Result<()> {
-        let mut connections = Connection::open_many(self.address, SUBSCRIBERS).await?;
-        let account = json!({"user_id": "bench"});
-        let account = create(&mut connections[0], "/webhooks/account", &bearer(REGISTRATION_TOKEN)?, &account).await?;
+    /// Registers the one account of the benchmark.
+    pub async fn account(&self) -> Result<Account> {
+        let mut connection = Connection::open(self.address).await?;
+        let wish = json!({"user_id": "bench"});
+        let account = create(&mut connection, "/webhooks/account", &bearer(REGISTRATION_TOKEN)?, &wish).await?;
         let token = account["access_token"].as_str().context("the new account has no access_token")?;
-        let token = bearer(token)?;
-        let mut subscribers = JoinSet::new();
-        for (first, mut connection) in (0..subscriptions).zip(connections) {
-            let token = token.clone();
-            subscribers.spawn(async move {
-                for number in (first..subscriptions).step_by(SUBSCRIBERS) {
-                    let subscription = json!({"event": EVENT, "url": format!("http://{receiver}/s/{number}")});
-                    create(&mut connection, "/webhooks/subscribe", &token, &subscription).await?;
-                }
-                anyhow::Ok(())
-            });
-        }
-        while let Some(done) = subscribers.join_next().await {
-            done??;
-        }
-        Ok(())
+        Ok(Account { address: self.address, token: bearer(token)? })
     }
 
     /// What it has used so far.
@@ -110,6 +103,57 @@ impl Server {
         ensure!(status.success(), "the server did not stop cleanly: {status}; see server.log");
         Ok(())
     }
+}
+
+/// Who owns the subscriptions.
+pub struct Account {
+    address: SocketAddr,
+    token: HeaderValue,
+}
+
+impl Account {
+    /// Makes a subscription of each of `wishes`; their ids, in no order.
+    pub async fn subscribe(&self, wishes: Vec<Value>) -> Result<Vec<String>> {
+        let wishes = wishes.into_iter().map(|wish| (Method::POST, "/webhooks/subscribe".to_owned(), wish)).collect();
+        let made = self.send_all(wishes, StatusCode::CREATED).await?;
+        let ids = made.iter().map(|subscription| subscription["id"].as_str().map(str::to_owned));
+        ids.collect::<Option<_>>().context("a new subscription has no id")
+    }
+
+    /// Makes subscriptions active or inactive; for those that are inactive deliveries wait.
+    pub async fn switch(&self, ids: &[String], is_active: bool) -> Result<()> {
+        let path = |id: &String| format!("/webhooks/subscriptions/{id}");
+        let wishes = ids.iter().map(|id| (Method::PATCH, path(id), json!({"is_active": is_active}))).collect();
+        self.send_all(wishes, StatusCode::OK).await?;
+        Ok(())
+    }
+
+    async fn send_all(&self, wishes: Vec<(Method, String, Value)>, expected: StatusCode) -> Result<Vec<Value>> {
+        let connections = Connection::open_many(self.address, SUBSCRIBERS.min(wishes.len())).await?;
+        let wishes = Arc::new(Mutex::new(wishes.into_iter()));
+        let mut senders = JoinSet::new();
+        for mut connection in connections {
+            let (token, wishes) = (self.token.clone(), Arc::clone(&wishes));
+            senders.spawn(async move {
+                let mut answers = Vec::new();
+                loop {
+                    let Some((method, path, wish)) = wishes.lock().await.next() else { return Ok(answers) };
+                    answers.push(send(&mut connection, method, &path, &token, &wish, expected).await?);
+                }
+            });
+        }
+        let mut answers = Vec::new();
+        while let Some(done) = senders.join_next().await {
+            let done: Result<Vec<Value>> = done?;
+            answers.extend(done?);
+        }
+        Ok(answers)
+    }
+}
+
+/// The wishes for subscriptions of `/s/0`, `/s/1` and so on of `receiver` to all events.
+pub fn to_all(receiver: SocketAddr, subscriptions: u64) -> Vec<Value> {
+    (0..subscriptions).map(|number| json!({"event": EVENT, "url": format!("http://{receiver}/s/{number}")})).collect()
 }
 
 /// What a server that gave up said last.
@@ -141,8 +185,21 @@ async fn is_ready(address: SocketAddr) -> bool {
     connection.send(request).await.is_ok_and(|response| response.status() == StatusCode::OK)
 }
 
-async fn create(connection: &mut Connection, path: &str, token: &HeaderValue, body: &Value) -> Result<Value> {
-    let response = connection.send(post_json(path, token, body.to_string().into())?).await?;
-    ensure!(response.status() == StatusCode::CREATED, "POST {path}: {}", describe(&response));
+async fn create(connection: &mut Connection, path: &str, token: &HeaderValue, wish: &Value) -> Result<Value> {
+    send(connection, Method::POST, path, token, wish, StatusCode::CREATED).await
+}
+
+async fn send(
+    connection: &mut Connection,
+    method: Method,
+    path: &str,
+    token: &HeaderValue,
+    wish: &Value,
+    expected: StatusCode,
+) -> Result<Value> {
+    let mut request = post_json(path, token, wish.to_string().into())?;
+    *request.method_mut() = method.clone();
+    let response = connection.send(request).await?;
+    ensure!(response.status() == expected, "{method} {path}: {}", describe(&response));
     Ok(serde_json::from_slice(response.body())?)
 }

@@ -14,6 +14,7 @@ pub struct Tally {
     seen: HashSet<(u32, Box<[u8]>)>,
     latencies_us: Vec<u32>,
     total: u64,
+    first_after_mark_ns: Option<u64>,
     last_arrival_ns: u64,
 }
 
@@ -26,6 +27,8 @@ pub struct Stats {
     pub distinct: u64,
     /// The rest: repetitions, and callbacks without an id.
     pub duplicates: u64,
+    /// When the first one came since the start or the last mark.
+    pub first_after_mark_ns: Option<u64>,
     /// When the last one came.
     pub last_arrival_ns: u64,
 }
@@ -59,6 +62,7 @@ impl Tally {
             seen: HashSet::with_capacity(ROOM),
             latencies_us: Vec::with_capacity(ROOM),
             total: 0,
+            first_after_mark_ns: None,
             last_arrival_ns: 0,
         }
     }
@@ -67,6 +71,7 @@ impl Tally {
     pub fn record(&mut self, subscription: u32, id: Option<&[u8]>, body: &[u8]) {
         let now = now_ns();
         self.total += 1;
+        self.first_after_mark_ns.get_or_insert(now);
         self.last_arrival_ns = now;
         if let Some(id) = id {
             self.seen.insert((subscription, id.into()));
@@ -79,7 +84,18 @@ impl Tally {
     /// How much arrived so far.
     pub fn stats(&self) -> Stats {
         let distinct = self.seen.len() as u64;
-        Stats { total: self.total, distinct, duplicates: self.total - distinct, last_arrival_ns: self.last_arrival_ns }
+        Stats {
+            total: self.total,
+            distinct,
+            duplicates: self.total - distinct,
+            first_after_mark_ns: self.first_after_mark_ns,
+            last_arrival_ns: self.last_arrival_ns,
+        }
+    }
+
+    /// Waits for the next one to be the first again, and forgets nothing else.
+    pub fn mark(&mut self) {
+        self.first_after_mark_ns = None;
     }
 
     /// How fast it arrived.
@@ -105,6 +121,17 @@ mod tests {
         }
         let stats = tally.stats();
         assert_eq!((stats.total, stats.distinct, stats.duplicates), (4, 3, 1));
+    }
+
+    #[test]
+    fn a_mark_forgets_only_when_the_first_one_came() {
+        let mut tally = Tally::new();
+        tally.record(0, Some(b"a"), b"{}");
+        assert_eq!(tally.stats().first_after_mark_ns, Some(tally.stats().last_arrival_ns));
+        tally.mark();
+        assert_eq!((tally.stats().first_after_mark_ns, tally.stats().total), (None, 1));
+        tally.record(0, Some(b"a"), b"{}");
+        assert_eq!((tally.stats().first_after_mark_ns.is_some(), tally.stats().duplicates), (true, 1));
     }
 
     #[test]

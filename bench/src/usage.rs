@@ -7,6 +7,8 @@ use rustix::param::clock_ticks_per_second;
 pub struct Usage {
     /// Time on the processors, in the process and in the kernel on its behalf.
     pub cpu_seconds: f64,
+    /// The memory that is resident now, in bytes.
+    pub resident_bytes: u64,
     /// The most memory that was resident at once, in bytes.
     pub peak_bytes: u64,
 }
@@ -17,7 +19,8 @@ impl Usage {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let cpu_seconds = cpu_ticks(&stat)? as f64 / clock_ticks_per_second() as f64;
-        Some(Self { cpu_seconds, peak_bytes: peak_kib(&status)? * 1024 })
+        let bytes = |name| Some(kib(&status, name)? * 1024);
+        Some(Self { cpu_seconds, resident_bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")? })
     }
 }
 
@@ -48,8 +51,8 @@ fn field(stat: &str, number: usize) -> Option<u64> {
     after_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
-fn peak_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -66,7 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_found_among_the_others() {
-        assert_eq!(peak_kib("Name:\thookcast\nVmPeak:\t  900 kB\nVmHWM:\t  512 kB\n"), Some(512));
+    fn a_line_is_found_among_the_others() {
+        let status = "Name:\thookcast\nVmPeak:\t  900 kB\nVmHWM:\t  512 kB\nVmRSS:\t  256 kB\n";
+        assert_eq!([kib(status, "VmHWM:"), kib(status, "VmRSS:"), kib(status, "VmNo:")], [Some(512), Some(256), None]);
     }
 }
