@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::time::sleep;
 
 use crate::{
@@ -109,6 +109,8 @@ async fn large(site: &mut Site<'_>, waiting: u64, most_drained: u64) -> Result<(
     account.switch(&ids, true).await?;
     server.stop().await?;
 
+    let gone = site.receiver.stats().await?.distinct;
+    ensure!(gone * 10 < expected, "{gone} of {expected} were delivered before the restart that they should wait for");
     site.receiver.mark().await?;
     let server = site.start(&url, &[]).await?;
     let first_ns = first_after_mark(site).await?;

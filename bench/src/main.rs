@@ -3,6 +3,7 @@
 //! `hookcast-bench run` starts the other commands, and the server, as processes of their own.
 
 mod backlog;
+mod ceiling;
 mod clock;
 mod connection;
 mod cost;

@@ -20,6 +20,8 @@ use crate::{
 pub struct Receiver {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its process.
+    pub pid: u32,
     control: Connection,
     _child: Child,
 }
@@ -31,7 +33,8 @@ impl Receiver {
         let stdout = child.stdout.take().context("the receiver has no stdout")?;
         let first_line = BufReader::new(stdout).lines().next_line().await?.context("the receiver did not start")?;
         let address = first_line.parse().context("the receiver did not say where it listens")?;
-        Ok(Self { address, control: Connection::open(address).await?, _child: child })
+        let pid = child.id().context("the receiver ended at once")?;
+        Ok(Self { address, pid, control: Connection::open(address).await?, _child: child })
     }
 
     /// Forgets what arrived.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
+    ceiling::Ceilings,
     measure::Measurement,
     scenario::{Metric, Scenario, Target, Unit, Verdict},
     store::Store,
@@ -20,6 +21,8 @@ pub struct Results {
     pub cores: usize,
     /// The limit, each time it was measured, in requests per second.
     pub limits: Vec<f64>,
+    /// What the parts of the benchmark could do by themselves.
+    pub ceilings: Option<Ceilings>,
     /// The stores that were compared.
     pub stores: Vec<Store>,
     /// The runs: scenario by scenario, and the stores one after the other within each.
@@ -82,13 +85,20 @@ impl Results {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let on_each = |&scenario| stores.iter().map(move |&store| Series { scenario, store, runs: Vec::new() });
         let series = scenarios.iter().flat_map(on_each).collect();
-        Self { quick, cores, limits: Vec::new(), stores, series, studies: Vec::new() }
+        Self { quick, cores, limits: Vec::new(), ceilings: None, stores, series, studies: Vec::new() }
     }
 
     /// The rows of the table: number by number, with the stores side by side.
     pub fn rows(&self) -> Vec<Row> {
         let limit = median(self.limits.iter().copied());
         let mut rows: Vec<_> = limit.map(Row::limit).into_iter().collect();
+        if let Some(Ceilings { generator, receiver }) = self.ceilings {
+            let row = |name: &str, value: f64| {
+                Row::bare(name.into(), value, Unit::PerSecond, limit.map(|limit| value / limit))
+            };
+            rows.push(row("the load generator's own ceiling", generator));
+            rows.push(row("the receiver's own ceiling", receiver));
+        }
         for group in self.by_scenario() {
             for metric in group[0].scenario.metrics {
                 rows.extend(group.iter().filter_map(|series| series.row(metric)));

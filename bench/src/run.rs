@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
+    ceiling::Ceilings,
     database::{Database, folder_for},
     load::Plan,
     measure::{Measurement, measure},
@@ -22,6 +23,9 @@ use crate::{
     store::Store,
     study::{Part, Sizes, Study},
 };
+
+/// Events that show how fast the load generator is.
+const CEILING_EVENTS: u64 = 50_000;
 
 /// What to measure, and where to put it.
 #[derive(Clone, Debug, clap::Args)]
@@ -173,6 +177,9 @@ impl Bench {
         if self.results.series.is_empty() {
             return Ok(());
         }
+        show(&self.progress, "the ceilings", "load generator and receiver");
+        let ceilings = Ceilings::measure(&mut self.receiver, CEILING_EVENTS, self.options.limit_duration());
+        self.results.ceilings = Some(ceilings.await?);
         for _ in 0..self.options.runs() {
             let mut before = self.limit().await?;
             for &index in &saturating {

@@ -2,21 +2,27 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::{
+    clock::now_ns,
     load::Plan,
     measure::per_second,
     memory::resident_bytes,
     message::EVENT,
+    process,
     receiver::SLOW,
     report::thousands,
     scenario::{Target, Unit},
+    server::TRIGGER_TOKEN,
     site::{Faults, Setting, Site},
     study::{Finding, Sizes},
 };
 
-/// How often as much is delivered as may be in flight: the first time takes a while to begin, which is a part of the whole.
-const WAVES: u64 = 6;
+/// How often as much is delivered as may be in flight, and over how many of these the rate is measured: the first wave takes a
+/// while to begin, and the last ones are not full.
+const WAVES: u64 = 8;
+const MEASURED: u32 = 5;
 const MEMORY: Target = Target::at_most(32.0);
 /// Of the rate that so many in flight, each for a second, would make.
 const SERVED: Target = Target { least: 0.9, goal: 0.95 };
@@ -30,11 +36,13 @@ pub async fn study(site: &mut Site<'_>, sizes: &Sizes) -> Result<(Vec<Finding>, 
     let idle = resident_bytes(&server)?;
 
     let events = WAVES * in_flight;
-    let accepted = site.load(&server, &Plan { batch: 100, ..Plan::of(events) }, events).await?;
+    // Few connections: what is to be seen is the memory of callbacks, not that of triggers.
+    let plan = Plan { batch: 100, connections: 4, ..Plan::of(events) };
+    let load = process::load(server.address, TRIGGER_TOKEN, &plan);
+    let (_, rate) = tokio::try_join!(load, rate(site))?;
+    site.drained(events).await?;
     let peak = server.usage().context("this system does not tell what a process has used")?.peak_bytes;
     server.stop().await?;
-    let stats = site.receiver.stats().await?;
-    let rate = per_second(stats.distinct, accepted.started_ns, stats.last_arrival_ns);
     let limit = in_flight as f64 / SLOW.as_secs_f64();
 
     let of = format!("{} in flight, 1 s each", thousands(in_flight as f64));
@@ -54,12 +62,23 @@ pub async fn study(site: &mut Site<'_>, sizes: &Sizes) -> Result<(Vec<Finding>, 
             target: Some(MEMORY),
         },
     ];
-    Ok((findings, Faults::of(stats, events)))
+    Ok((findings, Faults::of(site.receiver.stats().await?, events)))
 }
 
+/// Deliveries per second over some waves, from the middle between two of them to the middle between two others.
+async fn rate(site: &mut Site<'_>) -> Result<f64> {
+    sleep(SLOW * 3 / 2).await;
+    let (before, from_ns) = (site.receiver.stats().await?.distinct, now_ns());
+    sleep(SLOW * MEASURED).await;
+    let (after, to_ns) = (site.receiver.stats().await?.distinct, now_ns());
+    Ok(per_second(after - before, from_ns, to_ns))
+}
+
+/// One subscription alone gets a third of what the process may have in flight, as others may come at any time: with four times as
+/// much it is bounded by its own limit and nothing else.
 fn settings(in_flight: u64) -> [Setting; 2] {
     [
-        ("HOOKCAST_DELIVERY_MAX_IN_FLIGHT", in_flight.to_string()),
+        ("HOOKCAST_DELIVERY_MAX_IN_FLIGHT", (4 * in_flight).to_string()),
         ("HOOKCAST_DELIVERY_MAX_IN_FLIGHT_PER_SUBSCRIPTION", in_flight.to_string()),
     ]
 }
