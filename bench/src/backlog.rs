@@ -37,16 +37,24 @@ struct Large {
     cpu_seconds: f64,
 }
 
-/// Drains each of the sizes; the largest after a restart.
-pub async fn study(site: &mut Site<'_>, sizes: &Sizes) -> Result<(Vec<Finding>, Faults)> {
-    let most = sizes.waiting;
-    let (few, mut faults) = small(site, sizes.few_waiting).await?;
-    let (large, found) = large(site, most, sizes.drained).await?;
+/// Drains each of the sizes, the largest after a restart; `costs` gets each of them and what 10,000 of its deliveries cost.
+pub async fn study(site: &mut Site<'_>, sizes: &Sizes, costs: &mut Vec<(f64, f64)>) -> Result<(Vec<Finding>, Faults)> {
+    let mut faults = Faults::default();
+    for &waiting in sizes.fewer_waiting {
+        let (cost, found) = small(site, waiting).await?;
+        costs.push((waiting as f64, cost));
+        faults += found;
+    }
+    let (large, found) = large(site, sizes.waiting, sizes.drained).await?;
+    costs.push((sizes.waiting as f64, large.cpu_seconds));
     faults += found;
-    let named = |waiting, cost| (format!("CPU for 10,000 out of {} waiting", thousands(waiting as f64)), cost);
-    let (many_name, cost) = named(most, large.cpu_seconds);
-    let [few, many] = compared(named(sizes.few_waiting, few), (format!("{many_name}, to the former"), cost));
-    let waiting = thousands(most as f64);
+    Ok((findings(&large, costs), faults))
+}
+
+/// `costs` begins with the fewest that waited and ends with the most.
+fn findings(large: &Large, costs: &[(f64, f64)]) -> Vec<Finding> {
+    let (Some(&few), Some(&most)) = (costs.first(), costs.last()) else { return Vec::new() };
+    let waiting = thousands(most.0);
     let restart = Finding {
         name: format!("restart with {waiting} waiting: until the first"),
         value: large.restart_seconds,
@@ -54,10 +62,9 @@ pub async fn study(site: &mut Site<'_>, sizes: &Sizes) -> Result<(Vec<Finding>, 
         ratio: None,
         target: Some(RESTART),
     };
-    Ok((
-        vec![memory::line(format!("memory with {waiting} waiting"), large.resident_mib, MEMORY), restart, few, many],
-        faults,
-    ))
+    let name = |waiting| format!("CPU for 10,000 out of {} waiting", thousands(waiting));
+    let [few, many] = compared((name(few.0), few.1), (format!("{}, to the former", name(most.0)), most.1));
+    vec![memory::line(format!("memory with {waiting} waiting"), large.resident_mib, MEMORY), restart, few, many]
 }
 
 /// What 10,000 deliveries cost where never more than `waiting` wait: again and again, as they are so few.
@@ -145,4 +152,23 @@ async fn first_after_mark(site: &mut Site<'_>) -> Result<u64> {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), wait).await.context("nothing is delivered after a restart")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_are_compared_with_the_fewest() {
+        let large = Large { resident_mib: 50.0, restart_seconds: 0.5, cpu_seconds: 0.6 };
+        let found = findings(&large, &[(1000.0, 0.5), (30_000.0, 0.1), (1_000_000.0, 0.6)]);
+        let told: Vec<_> = found.iter().map(|finding| (finding.name.as_str(), finding.judged().0)).collect();
+        let expected = [
+            ("memory with 1,000,000 waiting", 50.0),
+            ("restart with 1,000,000 waiting: until the first", 0.5),
+            ("CPU for 10,000 out of 1,000 waiting", 0.5),
+            ("CPU for 10,000 out of 1,000,000 waiting, to the former", 1.2),
+        ];
+        assert_eq!(told, expected);
+    }
 }

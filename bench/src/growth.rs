@@ -15,8 +15,8 @@ use crate::{
 
 const FAN_OUT: u64 = 10;
 /// Events whose deliveries tell the cost.
-const SAMPLE: u64 = 3000;
-/// Events before that, so that connections are open and memory is there.
+const SAMPLE: u64 = 5000;
+/// Events before that at the least, so that connections are open and memory is there; each subscription gets one.
 const WARM_UP: u64 = 500;
 /// Deliveries that are made and counted at a time: the receiver remembers each of them.
 const CHUNK: u64 = 500_000;
@@ -43,7 +43,7 @@ async fn cost_with(site: &mut Site<'_>, subscriptions: u64) -> Result<(f64, Faul
     server.account().await?.subscribe(wishes).await?;
 
     let plan = |events| Plan { types, ..Plan::of(events) };
-    let (_, mut faults) = of_load(site, &server, &plan(WARM_UP), FAN_OUT).await?;
+    let (_, mut faults) = of_load(site, &server, &plan(WARM_UP.max(types)), FAN_OUT).await?;
     let (cost, found) = of_load(site, &server, &plan(SAMPLE), FAN_OUT).await?;
     faults += found;
     server.stop().await?;

@@ -11,6 +11,7 @@ mod database;
 mod dead;
 mod growth;
 mod limit;
+mod lines;
 mod load;
 mod measure;
 mod memory;

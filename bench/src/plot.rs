@@ -1,4 +1,4 @@
-//! The plots.
+//! Plots with bars: rates compared with the limit, latencies compared with their targets.
 
 use std::path::Path;
 
@@ -16,16 +16,28 @@ use crate::{
     store::Store,
 };
 
-const WIDTH: u32 = 960;
+/// The width of all plots.
+pub const WIDTH: u32 = 960;
 /// The height of a line: a title, or a bar and its share of the space between.
 const LINE_HEIGHT: usize = 28;
 /// The height of the title, the axis and what they are called.
 const FRAME_HEIGHT: usize = 130;
-const FONT: &str = "sans-serif";
+/// The font of all plots.
+pub const FONT: &str = "sans-serif";
 const LEAST: RGBColor = RGBColor(214, 120, 30);
 const GOAL: RGBColor = RGBColor(40, 140, 70);
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// What is drawn on.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// The colour of a store in all plots.
+pub fn store_colour(store: Store) -> RGBColor {
+    match store {
+        Store::Sqlite => RGBColor(66, 133, 190),
+        Store::Postgres => RGBColor(120, 106, 176),
+        Store::Redis => RGBColor(196, 78, 82),
+    }
+}
 
 /// Bars that are to be compared, below what they have in common.
 struct Group {
@@ -49,12 +61,7 @@ impl Bar {
     }
 
     fn colour(&self) -> RGBColor {
-        match self.store {
-            Some(Store::Sqlite) => RGBColor(66, 133, 190),
-            Some(Store::Postgres) => RGBColor(120, 106, 176),
-            Some(Store::Redis) => RGBColor(196, 78, 82),
-            None => RGBColor(150, 150, 150),
-        }
+        self.store.map_or(RGBColor(150, 150, 150), store_colour)
     }
 
     /// Where its marks are, the nearest to the left first.
@@ -218,7 +225,7 @@ fn legend(groups: &[Group]) -> &'static str {
 }
 
 /// An error of the library's, which borrows what it was drawn on.
-fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
+pub fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw: {error}")
 }
 

@@ -64,8 +64,8 @@ pub struct Sizes {
     pub dead_seconds: f64,
     /// Deliveries that wait.
     pub waiting: u64,
-    /// The same, in what they are compared with.
-    pub few_waiting: u64,
+    /// The same, in what they are compared with, and in between.
+    pub fewer_waiting: &'static [u64],
     /// How many of those that wait are delivered at the most.
     pub drained: u64,
     /// Subscriptions.
@@ -92,7 +92,7 @@ impl Sizes {
         dead_rounds: 3,
         dead_seconds: 6.0,
         waiting: 1_000_000,
-        few_waiting: 1000,
+        fewer_waiting: &[1000, 30_000],
         drained: 200_000,
         subscriptions: 10_000,
         history: 300_000,
@@ -144,6 +144,8 @@ pub struct Study {
     pub store: Store,
     /// What came out of it.
     pub findings: Vec<Finding>,
+    /// How many deliveries waited, and what 10,000 of them cost, where that was measured.
+    pub cost_by_waiting: Vec<(f64, f64)>,
     /// What went wrong.
     #[serde(flatten)]
     pub faults: Faults,
@@ -153,16 +155,17 @@ impl Study {
     /// Carries out `part`, which is none of the scenarios.
     pub async fn of(part: Part, mut site: Site<'_>, sizes: &Sizes) -> Result<Self> {
         let store = site.database.store;
+        let mut cost_by_waiting = Vec::new();
         let (findings, faults) = match part {
             Part::Rates => (Vec::new(), Faults::default()),
             Part::Idle => memory::idle(&mut site).await?,
             Part::Dead => dead::study(&mut site, sizes).await?,
-            Part::Backlog => backlog::study(&mut site, sizes).await?,
+            Part::Backlog => backlog::study(&mut site, sizes, &mut cost_by_waiting).await?,
             Part::Subscriptions => growth::subscriptions(&mut site, sizes).await?,
             Part::History => growth::history(&mut site, sizes).await?,
             Part::Slow => slow::study(&mut site, sizes).await?,
         };
-        Ok(Self { part, store, findings, faults })
+        Ok(Self { part, store, findings, cost_by_waiting, faults })
     }
 }
 
