@@ -41,7 +41,7 @@ cloudevents: tools-c tools-nextest tools-python ## Let the SDK of CloudEvents, f
 deny: tools-deny ## Licences and bans of dependencies
 	$(CARGO) deny check licenses bans sources
 
-bench: build tools-stores ## The performance table on all three stores: some twelve minutes; writes JSON and SVG to target/bench
+bench: build tools-stores ## The performance table on all three stores: about a quarter of an hour; writes JSON and SVG to target/bench
 	$(CARGO) build --release --package hookcast-bench
 	$(BENCH) run
 

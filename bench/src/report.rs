@@ -30,8 +30,9 @@ pub fn print(results: &Results, out: &Path) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", table(&results.rows()))?;
     let length = if results.quick { "a quick look: " } else { "" };
-    let runs = results.series.iter().map(|series| series.runs.len()).max().unwrap_or(0);
-    writeln!(stdout, "{length}median of {runs}, on {} cores", results.cores)?;
+    let runs = results.series.iter().map(|series| series.runs.len()).max();
+    let medians = runs.map(|runs| format!("rates and latencies are the median of {runs}, ")).unwrap_or_default();
+    writeln!(stdout, "{length}{medians}on {} cores", results.cores)?;
     writeln!(
         stdout,
         "CPU and memory are Hookcast's; its database's is the CPU of all processes of PostgreSQL or Redis"

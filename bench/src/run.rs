@@ -34,7 +34,7 @@ pub struct Options {
     /// Measure the first rows only, for a minute or so: good for a look, not for a comparison.
     #[arg(long)]
     quick: bool,
-    /// Measure 100,000 subscriptions instead of 10,000, 10,000,000 past deliveries instead of 300,000, the whole drain of what
+    /// Measure 100,000 subscriptions instead of 10,000, 10,000,000 past deliveries instead of 200,000, the whole drain of what
     /// waits, and dead subscriptions for longer: hours.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
@@ -76,7 +76,7 @@ impl Options {
     }
 
     fn limit_duration(&self) -> Duration {
-        Duration::from_millis(if self.quick { 700 } else { 1500 })
+        Duration::from_millis(if self.quick { 700 } else { 1000 })
     }
 
     /// Each store once, in the order of the table.
@@ -86,11 +86,11 @@ impl Options {
 
     /// How long the deliveries of a scenario would take at the limit; a number of deliveries that suits the machine.
     fn seconds_at_limit(&self) -> f64 {
-        if self.quick { 0.3 } else { 1.0 }
+        if self.quick { 0.3 } else { 0.7 }
     }
 
     fn paced_seconds(&self) -> f64 {
-        if self.quick { 5.0 } else { 10.0 }
+        if self.quick { 4.0 } else { 6.0 }
     }
 }
 

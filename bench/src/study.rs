@@ -87,15 +87,15 @@ impl Sizes {
         in_flight: 500,
         ..Self::USUAL
     };
-    /// For a run over all stores that takes some ten minutes.
+    /// For a run over all stores that takes about a quarter of an hour.
     pub const USUAL: Self = Self {
         dead_rounds: 3,
-        dead_seconds: 6.0,
+        dead_seconds: 5.0,
         waiting: 1_000_000,
         fewer_waiting: &[1000, 30_000],
         drained: 200_000,
         subscriptions: 10_000,
-        history: 300_000,
+        history: 200_000,
         in_flight: 2000,
     };
     /// For as much as is promised.
