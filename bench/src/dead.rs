@@ -15,7 +15,7 @@ use crate::{
     message::EVENT,
     results::median,
     scenario::{Target, Unit},
-    site::{Faults, Setting, Site},
+    site::{Faults, Site},
     study::{Finding, Sizes},
 };
 
@@ -26,6 +26,10 @@ const BESIDE: [usize; 3] = [0, 1, 100];
 const EVENTS_PER_SECOND: f64 = 4.0;
 /// What only the healthy ones get.
 const WARM_UP: &str = "warm_up";
+/// How long an attempt at a dead one lasts. With the usual 15 s the load would end before the first of them has, and only show
+/// what attempts in flight cost; this shows timeouts, retries and breakers at work as well. The healthy ones keep theirs: one
+/// that times out when the machine is busy would be delivered twice.
+const TIMEOUT: &str = "1s";
 const WORSE_BY: Target = Target::at_most(1.2);
 
 /// Measures the healthy ones' p99 without and with dead ones beside them, in turns, each time on a new server.
@@ -70,7 +74,7 @@ fn findings(rounds: &[Vec<f64>]) -> Vec<Finding> {
 
 async fn p99_beside(site: &mut Site<'_>, dead: usize, seconds: f64) -> Result<(f64, Faults)> {
     let silent = Silent::start(dead).await?;
-    let server = site.fresh(&settings()).await?;
+    let server = site.fresh(&[]).await?;
     let account = server.account().await?;
     account.subscribe(healthy(site.receiver.address)).await?;
     account.subscribe(silent.wishes()).await?;
@@ -93,12 +97,6 @@ fn healthy(receiver: SocketAddr) -> Vec<Value> {
     (0..HEALTHY).map(|number| json!({"event": [EVENT, WARM_UP], "url": url(number)})).collect()
 }
 
-/// With the usual timeout of 15 s a short load would end before the first attempt at a dead one has, and only show what
-/// attempts in flight cost. With a second it shows timeouts, retries and breakers at work as well.
-fn settings() -> [Setting; 1] {
-    [("HOOKCAST_DELIVERY_TIMEOUT", "1s".into())]
-}
-
 /// Callbacks that take every connection and never answer: worse than one that refuses, since each attempt is held up to
 /// its timeout. Each has an address of its own, so that no limit of a host bounds them together.
 struct Silent {
@@ -119,7 +117,8 @@ impl Silent {
     }
 
     fn wishes(&self) -> Vec<Value> {
-        self.addresses.iter().map(|address| json!({"event": EVENT, "url": format!("http://{address}/")})).collect()
+        let wish = |address| json!({"event": EVENT, "url": format!("http://{address}/"), "timeout": TIMEOUT});
+        self.addresses.iter().map(wish).collect()
     }
 }
 
