@@ -36,7 +36,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Subscriptions that one look brings, deliveries that one claim takes from each and in all, and the bytes that it takes in all. Others
 /// cannot write while a store claims, so that a claim must not be long.
 const LANES_PER_LOOK: usize = 256;
-const CLAIM_PER_LANE: usize = 256;
+const CLAIM_PER_LANE: usize = 1_024;
 const CLAIM_IN_ALL: usize = 4_096;
 const CLAIM_BYTES: usize = 8 * 1024 * 1024;
 

@@ -12,7 +12,7 @@ mod retry_after;
 mod tests;
 mod tls;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hookcast_core::{
@@ -133,13 +133,13 @@ impl Client {
         let within = within.min(self.timeout);
         let own = credentials.map(|credentials| self.own(credentials)).transpose()?.flatten();
         let pool = own.as_ref().unwrap_or(&self.plain);
-        match credentials.and_then(|credentials| credentials.authenticator.as_ref()) {
-            None => self.in_time(within, self.attempt(pool, uri, headers, body)).await,
-            Some(authenticator) => {
-                let attempt = self.authenticated(pool, uri, headers, body, authenticator);
-                self.in_time(within, attempt).await
-            }
-        }
+        // In a box, since it goes through many hands and is large.
+        let attempt: Pin<Box<dyn Future<Output = _> + Send>> =
+            match credentials.and_then(|credentials| credentials.authenticator.as_ref()) {
+                None => Box::pin(self.attempt(pool, uri, headers, body)),
+                Some(authenticator) => Box::pin(self.authenticated(pool, uri, headers, body, authenticator)),
+            };
+        self.in_time(within, attempt).await
     }
 
     /// The same as [`exchange`](Self::exchange) with credentials.
@@ -226,19 +226,18 @@ impl Client {
 /// Sends a request over a connection that was kept, if there is one. If that turns out to be closed, it goes over a new one.
 async fn send_over(pool: &Pool, request: Request<Full<Bytes>>) -> Result<(Lent<'_>, Response<Incoming>), SendError> {
     let mut connection = pool.connection(request.uri()).await?;
-    if connection.is_new() {
-        let answer = connection.send(request).await?;
-        return Ok((connection, answer));
+    let again = if connection.is_new() { None } else { Some(request.clone()) };
+    match (connection.send(request).await, again) {
+        (Err(error), Some(again)) if failure::closed_unanswered(&error) => Box::pin(send_anew(pool, again)).await,
+        (answered, _) => Ok((connection, answered?)),
     }
-    let again = request.clone();
-    match connection.send(request).await {
-        Err(error) if failure::closed_unanswered(&error) => {
-            let mut connection = pool.new_connection(again.uri()).await?;
-            let answer = connection.send(again).await?;
-            Ok((connection, answer))
-        }
-        answered => Ok((connection, answered?)),
-    }
+}
+
+/// Sends a request over a new connection.
+async fn send_anew(pool: &Pool, request: Request<Full<Bytes>>) -> Result<(Lent<'_>, Response<Incoming>), SendError> {
+    let mut connection = pool.new_connection(request.uri()).await?;
+    let answer = connection.send(request).await?;
+    Ok((connection, answer))
 }
 
 /// Sends a request over a connection of its own, and reads the whole answer.
@@ -248,13 +247,8 @@ async fn exchange_anew(
     max_body: usize,
 ) -> Result<Response<Bytes>, ExchangeFailed> {
     let scheme = request.uri().scheme().cloned();
-    let sent = async {
-        let mut connection = pool.new_connection(request.uri()).await?;
-        let answer = connection.send(request).await?;
-        Ok((connection, answer))
-    };
     let (mut connection, answer) =
-        sent.await.map_err(|error: SendError| ExchangeFailed::before_answer(&error, scheme.as_ref()))?;
+        send_anew(pool, request).await.map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?;
     read_whole(&mut connection, answer, max_body).await
 }
 

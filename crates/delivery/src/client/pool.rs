@@ -125,7 +125,8 @@ impl Pool {
                 return Ok(Lent { pool: self, origin, connection, is_new: false });
             }
         }
-        self.new_connection(uri).await
+        // In a box, so that the many requests that need none carry nothing of it.
+        Box::pin(self.new_connection(uri)).await
     }
 
     fn kept(&self, origin: &Origin) -> Option<Connection> {

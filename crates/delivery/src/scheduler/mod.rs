@@ -49,14 +49,10 @@ use self::{
     turns::Turns,
 };
 
-/// How many deliveries a lane may hold for each attempt that it may have in flight, so that one that finishes is followed at
-/// once by another.
-const SLOTS_PER_ATTEMPT: usize = 4;
-
-/// How many deliveries all lanes together may hold for each attempt that may be in flight. More than one lane may: an event for a
-/// thousand subscriptions leaves a few with each, and what is not held has to be written as waiting and be claimed again. What is held
-/// of one event shares its body.
-const POOL_PER_ATTEMPT: usize = 64;
+/// How many deliveries a lane may hold for each attempt that it may have in flight, and all lanes together for each that may be in flight
+/// in all. What is not held has to be written as waiting and be claimed again, which costs more than its delivery; and what is
+/// held of one event shares its body.
+const SLOTS_PER_ATTEMPT: usize = 64;
 
 /// Where a lane, an account or a host is kept while it is known.
 type Key = usize;
@@ -264,7 +260,7 @@ impl Scheduler {
     }
 
     fn slot_pool(&self) -> Pool {
-        let all = self.frame.bounds.in_flight * POOL_PER_ATTEMPT;
+        let all = self.frame.bounds.in_flight * SLOTS_PER_ATTEMPT;
         Pool { all, free: if self.is_closed { 0 } else { all.saturating_sub(self.held) } }
     }
 

@@ -172,7 +172,7 @@ impl Model {
         let scheduler = &self.world.scheduler;
         let held = self.reserved.len() + self.queued.len() + self.in_flight.len();
         assert_eq!(self.world.held(), (held, 2 * held, self.in_flight.len()));
-        assert!(self.in_flight.len() <= TIGHT.in_flight && held <= TIGHT.in_flight * POOL_PER_ATTEMPT);
+        assert!(self.in_flight.len() <= TIGHT.in_flight && held <= TIGHT.in_flight * SLOTS_PER_ATTEMPT);
         assert!(scheduler.bytes <= TIGHT.bytes);
         assert!(scheduler.probes <= TIGHT.in_flight / 4);
 
