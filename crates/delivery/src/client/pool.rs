@@ -259,7 +259,110 @@ fn address(request: &mut Request<Full<Bytes>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use hookcast_core::guard::Rules;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
+    use crate::client::{connector::Road, tls};
+
+    fn pool() -> Pool {
+        let tls = tls::anonymous(tls::trusted(None).unwrap()).unwrap();
+        let road = Road { rules: Rules::unguarded(), proxy: None, connect_timeout: Duration::from_secs(10) };
+        Pool::new(Connector::new(tls, road))
+    }
+
+    async fn receiver() -> (TcpListener, Uri) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        (listener, format!("http://{address}/").parse().unwrap())
+    }
+
+    async fn answer(stream: &mut TcpStream) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    }
+
+    /// Sends a request over `lent`, which `stream` answers.
+    async fn exchange(lent: &mut Lent<'_>, uri: &Uri, stream: &mut TcpStream) {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri.clone();
+        let (answered, ()) = tokio::join!(lent.send(request), answer(stream));
+        assert_eq!(answered.unwrap().status(), 204);
+    }
+
+    #[tokio::test]
+    async fn as_many_connections_are_kept_as_a_burst_needed() {
+        let (pool, (listener, uri)) = (pool(), receiver().await);
+        let mut streams = Vec::new();
+        for round in 0..2 {
+            let mut burst = Vec::new();
+            for _ in 0..200 {
+                let lent = pool.connection(&uri).await.unwrap();
+                assert_eq!(lent.is_new(), round == 0);
+                burst.push(lent);
+                if round == 0 {
+                    streams.push(listener.accept().await.unwrap().0);
+                }
+            }
+            // The one that was given back last is lent first.
+            for (lent, stream) in burst.iter_mut().zip(&mut streams) {
+                exchange(lent, &uri, stream).await;
+            }
+            burst.into_iter().rev().for_each(Lent::give_back);
+        }
+        assert_eq!(pool.0.idle().count, 200);
+    }
+
+    #[tokio::test]
+    async fn what_is_unused_for_long_or_closed_is_given_up() {
+        let (pool, (listener, uri)) = (pool(), receiver().await);
+        let (mut one, mut other) = (pool.connection(&uri).await.unwrap(), pool.connection(&uri).await.unwrap());
+        let (mut at_one, mut at_other) = (listener.accept().await.unwrap().0, listener.accept().await.unwrap().0);
+        exchange(&mut one, &uri, &mut at_one).await;
+        exchange(&mut other, &uri, &mut at_other).await;
+        one.give_back();
+        other.give_back();
+        let now = Instant::now();
+        pool.0.idle().sweep(now);
+        assert_eq!(pool.0.idle().count, 2);
+        drop(at_one);
+        while pool.0.idle().count == 2 {
+            // Until the end of the other side has come over.
+            tokio::task::yield_now().await;
+            pool.0.idle().sweep(now);
+        }
+        pool.0.idle().sweep(now + IDLE_TIMEOUT);
+        assert!(pool.0.idle().by_origin.is_empty());
+        assert_eq!(at_other.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_still_reads_an_answer_is_not_kept() {
+        let (pool, (listener, uri)) = (pool(), receiver().await);
+        let mut lent = pool.connection(&uri).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri.clone();
+        let half = async {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut head).await.unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
+        };
+        let (answered, ()) = tokio::join!(lent.send(request), half);
+        drop(answered.unwrap());
+        lent.give_back();
+        assert_eq!(pool.0.idle().count, 0);
+    }
 
     fn addressed(uri: &'static str) -> (String, String) {
         let mut request = Request::new(Full::default());
