@@ -258,8 +258,9 @@ pub struct Finished {
 /// **Breaker.** While a subscription's [`Health::probe_at`](hookcast_core::subscription::Health::probe_at) is set nothing of it is
 /// due before that time, and then a claim takes one delivery, the *probe*, without followers, and nobody another one within
 /// [`PROBE_WAIT`], or until its outcome is there. Where the probe comes back untried, be it given back or its holder's lease ended,
-/// before anything else has changed `probe_at`, the next one may go at once. Nothing else that comes back does so: what was held when
-/// the breaker opened waits for `probe_at` like the rest. Passes over all that waits, or over what has failed, do not ask the
+/// before anything else has changed `probe_at`, the next one may go at once. Nothing else that is given back does so: what was held when
+/// the breaker opened waits for `probe_at` like the rest. Where a holder's lease has ended, a store may let the next one go at once
+/// whatever it held: one probe too many is better than a wait for one that nobody sends. Passes over all that waits, or over what has failed, do not ask the
 /// breaker.
 /// Changes of `probe_at` from or to `None` count as changes of the catalogue.
 #[async_trait]
