@@ -20,6 +20,10 @@ use crate::{
 /// After a probe was claimed nothing more is claimed of its subscription for so long, unless its outcome comes.
 pub const PROBE_WAIT: Duration = Duration::from_secs(120);
 
+/// The most that one claim takes of one group, the head included. A failure of the head gives back all that follow it, so that
+/// claiming many of a group whose deliveries fail now and then costs far more than claiming a few again and again.
+pub const RUN_MAX: usize = 32;
+
 /// One run of one process. What it holds is its own until its lease ends; a process that starts again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation(pub u64);
@@ -251,16 +255,15 @@ pub struct Finished {
 ///
 /// **Order.** Deliveries of one group and one subscription are sent in the order of acceptance, which is that of the commits. Of
 /// those that have not ended the first one is the group's *head*. Only a head is due; the others have no due time of their own, and
-/// become due when they become heads. A claim takes a head together with as many that follow it as are wanted, all of which one
-/// process then holds; so does nobody else hold any of the group. Whatever ends a head, or gives it back, leaves the group like
+/// become due when they become heads. A claim takes a head together with as many that follow it as are wanted, and at most
+/// [`RUN_MAX`] of one group, all of which one process then holds; so does nobody else hold any of the group. Whatever ends a head, or gives it back, leaves the group like
 /// this. One that has failed and is sent again has left its group.
 ///
 /// **Breaker.** While a subscription's [`Health::probe_at`](hookcast_core::subscription::Health::probe_at) is set nothing of it is
 /// due before that time, and then a claim takes one delivery, the *probe*, without followers, and nobody another one within
 /// [`PROBE_WAIT`], or until its outcome is there. Where the probe comes back untried, be it given back or its holder's lease ended,
-/// before anything else has changed `probe_at`, the next one may go at once. Nothing else that is given back does so: what was held when
-/// the breaker opened waits for `probe_at` like the rest. Where a holder's lease has ended, a store may let the next one go at once
-/// whatever it held: one probe too many is better than a wait for one that nobody sends. Passes over all that waits, or over what has failed, do not ask the
+/// before anything else has changed `probe_at`, the next one may go at once. Nothing else that comes back does so: what was held when
+/// the breaker opened waits for `probe_at` like the rest. Passes over all that waits, or over what has failed, do not ask the
 /// breaker.
 /// Changes of `probe_at` from or to `None` count as changes of the catalogue.
 #[async_trait]

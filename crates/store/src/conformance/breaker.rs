@@ -18,6 +18,7 @@ cases![
     a_probe_that_is_given_back_goes_at_once,
     a_probe_whose_process_died_goes_again,
     what_else_is_given_back_waits_for_the_probes_time,
+    what_else_a_dead_process_held_waits_too,
     a_probe_that_nobody_waits_for_hastens_nothing,
     a_probe_from_before_the_breaker_closed_hastens_nothing,
     new_events_wait_too,
@@ -134,6 +135,16 @@ async fn what_else_is_given_back_waits_for_the_probes_time(world: World) {
     assert!(world.here.claim(&bob, 10, at(12)).await.is_empty());
     world.here.release(&[probe], at(13)).await;
     world.here.claim_one(&bob, at(13)).await;
+}
+
+async fn what_else_a_dead_process_held_waits_too(world: World) {
+    let dead = world.joining(Role::Server, Duration::from_secs(5), NOW).await;
+    let (ada, _) = open_with_one_in_flight(&world, &dead).await;
+    assert_eq!(world.store().rescue(at(6)).await.unwrap(), 1);
+    assert_eq!(world.health(&ada).await.probe_at, Some(at(11)));
+    assert!(world.here.claim(&ada, 10, at(10)).await.is_empty());
+    assert_eq!(world.waiting(&ada).await, 5);
+    world.here.claim_one(&ada, at(11)).await;
 }
 
 async fn a_probe_that_nobody_waits_for_hastens_nothing(world: World) {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Limits,
-    engine::{Claimed, Pass, Role},
+    engine::{Claimed, Pass, RUN_MAX, Role},
 };
 
 cases![
@@ -28,6 +28,7 @@ cases![
     an_expired_head_lets_the_next_go,
     a_purged_head_lets_the_next_go,
     a_limit_cuts_a_run_and_nothing_is_lost,
+    a_run_is_not_longer_than_a_failure_may_cost,
     activating_wakes_the_head_alone,
     deleting_ends_the_group,
     ordering_begins_with_the_next_event,
@@ -242,6 +243,17 @@ async fn a_limit_cuts_a_run_and_nothing_is_lost(world: World) {
     }
     assert_eq!(got, all);
     assert_eq!(world.waiting(&ada).await, 0);
+}
+
+async fn a_run_is_not_longer_than_a_failure_may_cost(world: World) {
+    let ada = world.ordered("x", Ordering::Key).await;
+    let all: Vec<u32> = (0..40).collect();
+    let events: Vec<(&str, u32)> = all.iter().flat_map(|n| [("a", *n), ("b", 100 + n)]).collect();
+    send_keyed(&world, &ada, &events).await;
+    let mut claimed = claimed(&world.here, &ada, NOW).await;
+    claimed.sort_unstable();
+    let run = u32::try_from(RUN_MAX).unwrap();
+    assert_eq!(claimed, (0..run).chain(100..100 + run).collect::<Vec<_>>());
 }
 
 async fn activating_wakes_the_head_alone(world: World) {

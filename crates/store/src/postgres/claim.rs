@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     catalogue::CatalogueVersion,
-    engine::{Claim, Claimed, Due, DueQuery, PROBE_WAIT, Pass, Which},
+    engine::{Claim, Claimed, Due, DueQuery, PROBE_WAIT, Pass, RUN_MAX, Which},
     error::StoreError,
 };
 
@@ -145,7 +145,7 @@ const TAKE_FOLLOWERS: Statement = Statement {
                   CROSS JOIN LATERAL (
                       SELECT u.ctid AS row, * FROM hookcast.unfinished u
                       WHERE u.subscription = g.subscription AND u.order_group = g.order_group AND u.sequence > g.sequence
-                      ORDER BY u.subscription, u.order_group, u.sequence LIMIT w.quota) u
+                      ORDER BY u.subscription, u.order_group, u.sequence LIMIT LEAST(w.quota, $8)) u
                   WHERE g.subscription = w.subscription LIMIT w.quota) u
               CROSS JOIN LATERAL ",
         event!(),
@@ -164,6 +164,7 @@ const TAKE_FOLLOWERS: Statement = Statement {
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::INT8,
         Type::INT8,
         Type::INT8,
     ],
@@ -336,7 +337,8 @@ async fn take_followers(
     }
     let (of, left): (Vec<SubscriptionKey>, Vec<i64>) = left.into_iter().unzip();
     let (holder, bytes) = (integer(claim.holder.0), i64::try_from(bytes).unwrap_or(i64::MAX));
-    transaction.query(&TAKE_FOLLOWERS, &[&of, &left, &lanes, &groups, &sequences, &holder, &bytes]).await
+    let most = i64::try_from(RUN_MAX - 1).unwrap_or(i64::MAX);
+    transaction.query(&TAKE_FOLLOWERS, &[&of, &left, &lanes, &groups, &sequences, &holder, &bytes, &most]).await
 }
 
 /// What is wanted, as parameters.

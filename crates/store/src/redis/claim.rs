@@ -14,7 +14,7 @@ use super::{
     scripts::{self, Call},
 };
 use crate::{
-    engine::{Claim, Claimed, PROBE_WAIT, Pass},
+    engine::{Claim, Claimed, PROBE_WAIT, Pass, RUN_MAX},
     error::StoreError,
 };
 
@@ -76,7 +76,7 @@ impl RedisStore {
 
     fn begin_claim(&self, claim: &Claim, now: Timestamp, max_bytes: usize) -> Call {
         let mut call = self.call(&scripts::CLAIM);
-        call.arg(claim.holder.0).arg(now.as_millis()).arg(max_bytes);
+        call.arg(claim.holder.0).arg(now.as_millis()).arg(max_bytes).arg(RUN_MAX);
         if claim.which.asks_the_breaker() {
             call.arg(millis(PROBE_WAIT))
         } else {

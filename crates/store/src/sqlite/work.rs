@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     catalogue::CatalogueVersion,
-    engine::{Claim, Claimed, Due, DueQuery, Incarnation, Node, PROBE_WAIT, Pass, Role, Which},
+    engine::{Claim, Claimed, Due, DueQuery, Incarnation, Node, PROBE_WAIT, Pass, RUN_MAX, Role, Which},
     error::StoreError,
 };
 
@@ -241,12 +241,12 @@ impl ClaimedLane {
         };
         // The rows are read before any is changed, so that the change cannot move what is being read.
         let first = claimed.deliveries.len();
-        let mut found = self.read(transaction, &sql, parameters, claim, claimed)?;
+        let mut found = self.read(transaction, &sql, parameters, usize::MAX, claim, claimed)?;
         if matches!(claim.which, Which::DueBy(_)) {
             for index in first..claimed.deliveries.len() {
                 let Some(group) = claimed.deliveries[index].group else { continue };
                 let (sql, parameters) = followers_sql(self.key, group, found[index - first]);
-                found.extend(self.read(transaction, &sql, parameters, claim, claimed)?);
+                found.extend(self.read(transaction, &sql, parameters, RUN_MAX - 1, claim, claimed)?);
             }
         }
         // What has failed and is sent again has left its group. Of what is held only a probe has a time: by that it is known when
@@ -262,12 +262,13 @@ impl ClaimedLane {
         Ok(())
     }
 
-    /// Reads deliveries that are claimed, as many as may be; answers their positions.
+    /// Reads deliveries that are claimed, as many as may be, and no more than `most`; answers their positions.
     fn read(
         &mut self,
         transaction: &Transaction<'_>,
         sql: &str,
         parameters: Vec<Value>,
+        most: usize,
         claim: &Claim,
         claimed: &mut Found,
     ) -> Result<Vec<i64>, StoreError> {
@@ -278,7 +279,8 @@ impl ClaimedLane {
             let state = row.get::<_, i16>(1)?;
             // Whoever holds what follows a head that waits has still to give it back, and what comes behind waits for that.
             let is_held = state == state_code(DeliveryState::Sending);
-            if is_held || self.limit == 0 || !claimed.deliveries.is_empty() && claimed.bytes >= claim.max_bytes {
+            let is_enough = self.limit == 0 || found.len() == most;
+            if is_held || is_enough || !claimed.deliveries.is_empty() && claimed.bytes >= claim.max_bytes {
                 break;
             }
             let delivery = claimed.read(row, self.subscription)?;

@@ -1,12 +1,12 @@
--- ARGV: holder, now, most bytes of payload, how long (ms) a probe is waited for (empty: an open breaker lets everything through),
+-- ARGV: holder, now, most bytes of payload, most of one group, how long (ms) a probe is waited for (empty: an open breaker lets everything through),
 -- due time (empty: all that wait), whether it is a pass; of a pass: whether what has failed is meant, type (empty: all), earliest
 -- time of the event (empty: all), the position to begin after; then for each wanted subscription its id and how many at the
 -- most. A pass is of one subscription.
 --
 -- Answers the position at which a pass was broken off (empty: it came to its end), and for each claimed delivery: position, the
 -- number of the wanted subscription, attempts, group, event, head, payload, key.
-local holder, now, max_bytes, probe_wait, due_by = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local is_pass, failed, name, since, after = ARGV[6] == '1', ARGV[7] == '1', ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local holder, now, max_bytes, run_max, probe_wait = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local due_by, is_pass, failed, name, since, after = ARGV[6], ARGV[7] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10]), ARGV[11]
 
 -- A pass looks at so many deliveries at a call, since it may look at many before one is as it wants.
 local PAGE, LOOK_AT = 100, 1000
@@ -64,7 +64,7 @@ local function claim_due(wanted, lane, limit)
         if left == 0 then
             return
         end
-        left = left - claim_followers(wanted, head, left)
+        left = left - claim_followers(wanted, head, math.min(left, run_max - 1))
     end
 end
 
@@ -151,9 +151,9 @@ end
 if not is_alive(holder, now) then
     return { 'missing' }
 end
-for at = 11, #ARGV, 2 do
+for at = 12, #ARGV, 2 do
     local lane = call('HGET', root .. 'lane-ids', ARGV[at])
-    local wanted, before = (at - 11) / 2, claimed
+    local wanted, before = (at - 12) / 2, claimed
     local limit, is_probe = 0, false
     if lane then
         limit, is_probe = allowed(lane, tonumber(ARGV[at + 1]))

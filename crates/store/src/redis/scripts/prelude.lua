@@ -262,15 +262,15 @@ end
 
 -- Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription is cancelled.
 -- Answers whether it waits.
-local function give_back(delivery, now, is_orphan)
+local function give_back(delivery, now)
     local key = root .. 'lane:' .. delivery.lane
     local deleted, probe, probing = unpack(call('HMGET', key, 'deleted', 'probe', 'probing'))
     if deleted then
         let_go(delivery, CANCELLED)
         return false
     end
-    if probe and (is_orphan or probing and tonumber(probing) == delivery.position) then
-        -- The one that was to find out was not sent, or perhaps not: of what a dead process held nobody knows.
+    if probing and tonumber(probing) == delivery.position then
+        -- The one that was to find out was not sent.
         call('HDEL', key, 'probing')
         call('HSET', key, 'probe', int(math.min(tonumber(probe), tonumber(now))))
     end
@@ -286,7 +286,7 @@ local function end_lease(holder, now)
     call('HDEL', root .. 'nodes', holder)
     local due_again = 0
     for _, position in ipairs(call('SMEMBERS', root .. 'held:' .. holder)) do
-        if give_back(read_delivery(tonumber(position)), now, true) then
+        if give_back(read_delivery(tonumber(position)), now) then
             due_again = due_again + 1
         end
     end
