@@ -342,6 +342,19 @@ pub trait Engine: Send + Sync {
     async fn release(&self, holder: Incarnation, deliveries: Vec<DeliveryId>, now: Timestamp)
     -> Result<(), StoreError>;
 
+    /// Lets deliveries of a subscription be sent again that were delivered, have failed or have expired: they wait, are due at once,
+    /// are in no group, and their attempts go on being counted. The others that are named are left as they are. Answers those
+    /// that wait now.
+    ///
+    /// # Errors
+    /// The store failed; nothing has changed.
+    async fn redeliver(
+        &self,
+        subscription: SubscriptionId,
+        deliveries: Vec<DeliveryId>,
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError>;
+
     /// Ends the use of the store: what was written is in its place, and nothing more can be asked through this handle.
     async fn close(&self);
 }

@@ -83,6 +83,12 @@ pub trait History: Send + Sync {
     /// [`StoreError::NotFound`] when there is no such event, or no longer.
     async fn event(&self, id: EventId, deliveries: PageRequest) -> Result<EventRecord, StoreError>;
 
+    /// One delivery.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such delivery, or no longer.
+    async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError>;
+
     /// A subscription's deliveries, the newest first, of one state or of all.
     ///
     /// # Errors

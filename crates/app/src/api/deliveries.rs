@@ -1,4 +1,4 @@
-//! `GET /webhooks/subscriptions/{id}/deliveries`, and deliveries as they are shown.
+//! `/webhooks/deliveries/{id}`, `GET /webhooks/subscriptions/{id}/deliveries`, and deliveries as they are shown.
 
 use axum::{
     Json,
@@ -7,20 +7,27 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use hookcast_core::{
+    account::Account,
     clock::Timestamp,
     delivery::{Attempt, AttemptResult, DeliveryState},
     guard::mask_query,
     id::{DeliveryId, EventId, SubscriptionId},
 };
-use hookcast_store::{StoreError, history::DeliveryRecord};
+use hookcast_store::{PageRequest, StoreError, history::DeliveryRecord};
 use http::{HeaderMap, Uri};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{ApiState, auth, error::ApiError, query};
+use super::{ApiState, auth, error::ApiError, query, subscriptions};
 
 /// The route that lists a subscription's deliveries.
-pub fn routes() -> MethodRouter<ApiState> {
+pub fn list_routes() -> MethodRouter<ApiState> {
     get(list)
+}
+
+/// The route of one delivery.
+pub fn routes() -> MethodRouter<ApiState> {
+    get(show)
 }
 
 /// A delivery as people see it.
@@ -54,7 +61,7 @@ struct AttemptView {
 
 impl View {
     /// A delivery for the eyes of the subscription's owner.
-    fn for_owner(record: DeliveryRecord) -> Self {
+    pub fn for_owner(record: DeliveryRecord) -> Self {
         Self {
             id: record.id,
             event_id: record.event,
@@ -87,6 +94,35 @@ impl From<Attempt> for AttemptView {
     }
 }
 
+/// A delivery with what it brings.
+#[derive(Serialize)]
+struct WholeView {
+    #[serde(flatten)]
+    delivery: View,
+    payload: Box<RawValue>,
+}
+
+async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+    let account = auth::consumer(&state, &headers).await?;
+    let record = own(&state, &account, query::id(id)?).await?;
+    let event = state.store.event(record.event, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
+    let view = WholeView { delivery: View::for_owner(record), payload: event.event.payload };
+    Ok(Json(view).into_response())
+}
+
+/// One of an account's own deliveries.
+pub async fn own(state: &ApiState, account: &Account, id: DeliveryId) -> Result<DeliveryRecord, ApiError> {
+    let record = state.store.delivery(id).await.map_err(not_found)?;
+    if record.user_id == account.user_id { Ok(record) } else { Err(not_found(StoreError::NotFound)) }
+}
+
+fn not_found(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound => ApiError::not_found("you have no such delivery, or it is older than events are kept"),
+        error => error.into(),
+    }
+}
+
 async fn list(
     State(state): State<ApiState>,
     id: query::Segment,
@@ -97,10 +133,7 @@ async fn list(
     let id: SubscriptionId = query::id(id)?;
     let wanted = query::parsed(&uri, "state")?;
     let page = query::page(&uri)?;
-    state.store.subscription(account.id, id).await.map_err(|error| match error {
-        StoreError::NotFound => ApiError::not_found("you have no such subscription"),
-        error => error.into(),
-    })?;
+    state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
     let page = state.store.deliveries(id, wanted, page).await?;
     let views: Vec<View> = page.items.into_iter().map(View::for_owner).collect();
     Ok(Json(query::List::new(views, page.next)).into_response())

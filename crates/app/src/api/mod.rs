@@ -10,6 +10,7 @@ mod events;
 mod fields;
 mod health;
 mod query;
+mod redelivery;
 mod subscription_view;
 mod subscriptions;
 mod test_delivery;
@@ -139,7 +140,7 @@ impl fmt::Debug for ApiState {
 
 /// Every route. Each answers with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
-    let routes: [(&str, MethodRouter<ApiState>); 14] = [
+    let routes: [(&str, MethodRouter<ApiState>); 17] = [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
         ("/webhooks/subscribe", subscriptions::subscribe_routes()),
@@ -149,7 +150,10 @@ pub fn router(state: ApiState) -> Router {
         ("/webhooks/subscriptions/{id}/verify", subscriptions::verify_routes()),
         ("/webhooks/subscriptions/{id}/test", test_delivery::routes()),
         ("/.well-known/webhook-keys", webhook_keys::routes()),
-        ("/webhooks/subscriptions/{id}/deliveries", deliveries::routes()),
+        ("/webhooks/subscriptions/{id}/deliveries", deliveries::list_routes()),
+        ("/webhooks/subscriptions/{id}/redeliver", redelivery::subscription_routes()),
+        ("/webhooks/deliveries/{id}", deliveries::routes()),
+        ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),
         ("/webhooks/trigger", trigger::routes()),
         ("/webhooks/events/{id}", events::routes()),
         ("/health/live", health::live_routes()),

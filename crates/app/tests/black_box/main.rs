@@ -31,6 +31,7 @@ mod noticing;
 mod ordering;
 mod outages;
 mod own_rules;
+mod redelivering;
 mod refusals;
 mod rekeying;
 mod resending;

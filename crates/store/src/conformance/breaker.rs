@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookcast_core::{delivery::DeliveryState, options::Ordering, policy::BreakerPolicy, subscription::Subscription};
 
 use super::{
-    process::{EVERYTHING, Process, delivered, retried},
+    process::{EVERYTHING, Process, delivered, failed, retried},
     world::{NOW, World, at},
 };
 use crate::engine::{Claimed, Finished, Node, PROBE_WAIT, Pass, Role};
@@ -22,6 +22,7 @@ cases![
     a_probe_that_nobody_waits_for_hastens_nothing,
     a_probe_from_before_the_breaker_closed_hastens_nothing,
     new_events_wait_too,
+    what_is_sent_again_waits_too,
     failures_side_by_side_count_once,
     activating_closes_it,
     a_pass_over_what_is_due_asks_it,
@@ -174,6 +175,15 @@ async fn new_events_wait_too(world: World) {
     assert!(world.here.claim(&ada, 10, at(2)).await.is_empty());
     assert_eq!(world.waiting(&ada).await, 6);
     assert_eq!(world.due(at(2)).await.next, Some(at(11)));
+}
+
+async fn what_is_sent_again_waits_too(world: World) {
+    let ada = open(&world).await;
+    let probe = world.here.claim_one(&ada, at(11)).await;
+    world.here.finish_with(BREAKER, [failed(&probe, at(11))], at(11)).await;
+    assert_eq!(world.store().redeliver(ada.id, vec![probe.id], at(12)).await.unwrap(), [probe.id]);
+    assert!(world.here.claim(&ada, 10, at(25)).await.is_empty());
+    assert_eq!(world.due(at(25)).await.next, Some(at(26)));
 }
 
 async fn failures_side_by_side_count_once(world: World) {

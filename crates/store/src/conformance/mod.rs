@@ -58,6 +58,7 @@ mod ordered_story;
 mod ordering;
 mod outcomes;
 mod passes;
+mod redelivery;
 mod replacing;
 mod retention;
 mod subscriptions;

@@ -16,7 +16,7 @@ use super::{
     PostgresStore, admission, durability, log,
     pool::Statement,
     purge,
-    rows::{self, event_id, get, natural, optional_time, state_code, state_of, subscription_id, time, uuid},
+    rows::{self, event_id, get, integer, natural, optional_time, state_code, state_of, subscription_id, time, uuid},
 };
 use crate::{
     error::StoreError,
@@ -57,6 +57,18 @@ const OF_EVENT: Statement = Statement {
         "ORDER BY d.position"
     ),
     types: &[Type::INT8, Type::INT8, Type::INT8, Type::INT8],
+};
+
+const ONE: Statement = Statement {
+    sql: select_records!(
+        "(SELECT time, position, subscription, event, CASE WHEN holder IS NULL THEN 0 ELSE 1 END::int2 AS state, due_at, log
+          FROM hookcast.unfinished WHERE time = $1 AND position = $2)
+         UNION ALL
+         (SELECT time, position, subscription, event, state, NULL::int8, log
+          FROM hookcast.finished WHERE time = $1 AND position = $2)",
+        ""
+    ),
+    types: &[Type::INT8, Type::INT8],
 };
 
 /// Makes a list of a subscription's deliveries, the newest first, before a time and a position. The subscription is compared as
@@ -142,6 +154,12 @@ impl History for PostgresStore {
         let found = pool.query(&OF_EVENT, &[&event.time.as_millis(), &after, &end, &limit]).await?;
         let deliveries = found.iter().map(record).collect::<Result<_, _>>()?;
         Ok(EventRecord { event, total: natural(total), deliveries: Page::from_rows(deliveries, page.limit) })
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {
+        let place: [&(dyn ToSql + Sync); 2] = [&id.time().as_millis(), &integer(id.position())];
+        let found = self.shared.pool.query(&ONE, &place).await?;
+        found.first().map(record).ok_or(StoreError::NotFound)?.map(|(_, record)| record)
     }
 
     async fn deliveries(

@@ -30,6 +30,7 @@ mod partitions;
 mod pool;
 mod positions;
 mod purge;
+mod redelivery;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -42,7 +43,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::HealthPolicy};
+use hookcast_core::{
+    clock::Timestamp,
+    id::{DeliveryId, SubscriptionId},
+    policy::HealthPolicy,
+};
 use tokio::task::JoinSet;
 
 use self::{
@@ -188,6 +193,15 @@ impl Engine for PostgresStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         leases::release(&self.shared, holder, &deliveries, now).await
+    }
+
+    async fn redeliver(
+        &self,
+        subscription: SubscriptionId,
+        deliveries: Vec<DeliveryId>,
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        redelivery::redeliver(&self.shared, subscription, &deliveries, now).await
     }
 
     async fn close(&self) {

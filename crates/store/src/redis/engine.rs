@@ -1,6 +1,6 @@
 //! The engine's methods.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hookcast_core::{
@@ -159,6 +159,25 @@ impl Engine for RedisStore {
             call.arg(delivery.position());
         }
         self.run(&call).await.map(drop)
+    }
+
+    async fn redeliver(
+        &self,
+        subscription: SubscriptionId,
+        deliveries: Vec<DeliveryId>,
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut call = self.call(&scripts::REDELIVER);
+        call.arg(&subscription.to_bytes()[..]).arg(now.as_millis()).arg(self.settings.limits.max_waiting);
+        for delivery in &deliveries {
+            call.arg(delivery.position());
+        }
+        let mut reply = self.run(&call).await?;
+        let mut waiting = HashSet::new();
+        while !reply.is_empty() {
+            waiting.insert(reply.natural()?);
+        }
+        Ok(deliveries.into_iter().filter(|delivery| waiting.contains(&delivery.position())).collect())
     }
 
     async fn close(&self) {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
     delivery::DeliveryState,
-    id::{EventId, SubscriptionId},
+    id::{DeliveryId, EventId, SubscriptionId},
 };
 
 use super::{
@@ -33,6 +33,14 @@ impl History for RedisStore {
             records.push(rows::record(reply.list()?)?);
         }
         Ok(EventRecord { event, total, deliveries: Page::from_rows(records, deliveries.limit) })
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {
+        let mut call = self.call(&scripts::DELIVERY);
+        call.arg(id.position());
+        let (_, record) = rows::record(self.run(&call).await?.list()?)?;
+        // A position says nothing of the time that an id has, too.
+        if record.id == id { Ok(record) } else { Err(StoreError::NotFound) }
     }
 
     async fn deliveries(

@@ -46,6 +46,7 @@ scripts! {
     CLAIM: "#!lua flags=allow-oom", "claim";
     FINISH: "#!lua flags=allow-oom", "finish";
     RELEASE: "#!lua flags=allow-oom", "release";
+    REDELIVER: "#!lua flags=allow-oom", "redeliver";
     PURGE: "#!lua flags=allow-oom", "purge";
     ROTATE_TOKEN: "#!lua flags=allow-oom", "rotate_token";
     REPLACE: "#!lua flags=allow-oom", "replace";
@@ -65,6 +66,7 @@ scripts! {
     SUBSCRIPTIONS: "#!lua flags=no-writes", "subscriptions";
     CHANGES: "#!lua flags=no-writes", "changes";
     EVENT: "#!lua flags=no-writes", "event";
+    DELIVERY: "#!lua flags=no-writes", "delivery";
     DELIVERIES: "#!lua flags=no-writes", "deliveries";
     PROGRESS: "#!lua flags=no-writes", "progress";
     EXPORT: "#!lua flags=no-writes", "export";

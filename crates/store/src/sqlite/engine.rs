@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use hookcast_core::{clock::Timestamp, id::DeliveryId, policy::HealthPolicy};
+use hookcast_core::{
+    clock::Timestamp,
+    id::{DeliveryId, SubscriptionId},
+    policy::HealthPolicy,
+};
 
-use super::{SqliteStore, accept, outcomes::Outcomes, work};
+use super::{SqliteStore, accept, outcomes::Outcomes, redelivery, work};
 use crate::{
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
@@ -81,6 +85,17 @@ impl Engine for SqliteStore {
             Outcomes::new(transaction, holder, policy, now, max_waiting).record(&outcomes)
         })
         .await
+    }
+
+    async fn redeliver(
+        &self,
+        subscription: SubscriptionId,
+        deliveries: Vec<DeliveryId>,
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let max_waiting = self.limits.max_waiting;
+        self.write(move |transaction| redelivery::redeliver(transaction, subscription, &deliveries, now, max_waiting))
+            .await
     }
 
     async fn close(&self) {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, Transaction};
 
 use super::{
     SqliteStore, accept, lanes,
-    rows::{self, SubscriptionKey, natural, small, state_code, state_of},
+    rows::{self, SubscriptionKey, integer, natural, small, state_code, state_of},
 };
 use crate::{
     error::StoreError,
@@ -34,6 +34,13 @@ const VACUUM_PAGES: i64 = 500;
 impl History for SqliteStore {
     async fn event(&self, id: EventId, deliveries: PageRequest) -> Result<EventRecord, StoreError> {
         self.read(move |connection| event(connection, id, deliveries)).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {
+        let find = move |connection: &Connection| {
+            records(connection, "d.position = ?1 AND e.time = ?2", (integer(id.position()), id.time().as_millis()), 1)
+        };
+        self.read(find).await?.items.pop().ok_or(StoreError::NotFound)
     }
 
     async fn deliveries(

@@ -17,6 +17,7 @@ mod location;
 mod notices;
 mod outcomes;
 mod readers;
+mod redelivery;
 mod rows;
 mod schema;
 mod transfer;

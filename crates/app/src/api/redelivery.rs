@@ -1,0 +1,119 @@
+//! `POST /webhooks/deliveries/{id}/redeliver` and `POST /webhooks/subscriptions/{id}/redeliver`: what has ended is sent again.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, post},
+};
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::DeliveryState,
+    id::{DeliveryId, SubscriptionId},
+};
+use hookcast_store::{PageRequest, StoreError};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::{ApiState, auth, body, deliveries, error::ApiError, fields::Fields, query, subscriptions};
+
+/// Deliveries that are looked at in one step.
+const PAGE: u32 = 500;
+
+/// The most that one request sends again, so that none takes minutes.
+const MOST: usize = 10_000;
+
+/// The route that sends one delivery again.
+pub fn routes() -> MethodRouter<ApiState> {
+    post(one)
+}
+
+/// The route that sends a subscription's again that have failed or expired.
+pub fn subscription_routes() -> MethodRouter<ApiState> {
+    post(since)
+}
+
+async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+    let account = auth::consumer(&state, &headers).await?;
+    let record = deliveries::own(&state, &account, query::id(id)?).await?;
+    if again(&state, record.subscription, vec![record.id]).await? == 0 {
+        // It may have changed since it was read, so that the reason is looked for now.
+        let record = deliveries::own(&state, &account, record.id).await?;
+        return Err(ApiError::conflict(match record.state {
+            DeliveryState::Waiting => "the delivery waits for its next attempt; to hurry it, activate its subscription",
+            DeliveryState::Sending => "the delivery is being sent just now",
+            _ => "the delivery's subscription was deleted",
+        }));
+    }
+    let record = deliveries::own(&state, &account, record.id).await?;
+    Ok((StatusCode::ACCEPTED, Json(deliveries::View::for_owner(record))).into_response())
+}
+
+/// What became of a wish to send many again.
+#[derive(Serialize)]
+struct Redelivered {
+    /// How many wait now.
+    redelivered: usize,
+    /// Whether there may be more: the same request again goes on.
+    more: bool,
+}
+
+async fn since(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
+    let account = auth::consumer(&state, request.headers()).await?;
+    let id: SubscriptionId = query::id(id)?;
+    state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
+    let body = body::read_json(&state, request, body::SMALL).await?;
+    let mut fields = Fields::parse(&body.bytes)?;
+    let since: Timestamp = time(&fields.string("since")?)?;
+    let wanted = wanted(fields.optional_string("state")?.as_deref())?;
+    fields.finish("`since` and `state`")?;
+    let redelivered = all_since(&state, id, wanted, since).await?;
+    Ok((StatusCode::ACCEPTED, Json(redelivered)).into_response())
+}
+
+/// Sends again what is in a state and whose event is not older than a time, the newest first. Each that waits again has left the
+/// state, so that who asks again goes on where this ended.
+async fn all_since(
+    state: &ApiState,
+    subscription: SubscriptionId,
+    wanted: DeliveryState,
+    since: Timestamp,
+) -> Result<Redelivered, ApiError> {
+    let mut page = PageRequest { limit: PAGE, cursor: None };
+    let mut redelivered = 0;
+    loop {
+        let found = state.store.deliveries(subscription, Some(wanted), page).await?;
+        let late: Vec<DeliveryId> =
+            found.items.iter().map(|record| record.id).filter(|id| id.time() >= since).collect();
+        let is_end = found.next.is_none() || found.items.last().is_some_and(|oldest| oldest.id.time() < since);
+        if !late.is_empty() {
+            redelivered += again(state, subscription, late).await?;
+        }
+        if is_end || redelivered >= MOST {
+            return Ok(Redelivered { redelivered, more: !is_end });
+        }
+        page.cursor = found.next;
+    }
+}
+
+/// Lets deliveries be sent again; answers how many wait now.
+async fn again(state: &ApiState, subscription: SubscriptionId, ids: Vec<DeliveryId>) -> Result<usize, StoreError> {
+    let waiting = state.store.redeliver(subscription, ids, state.clock.now()).await?;
+    if !waiting.is_empty() {
+        state.dispatcher.wake();
+    }
+    Ok(waiting.len())
+}
+
+fn wanted(state: Option<&str>) -> Result<DeliveryState, ApiError> {
+    match state {
+        None | Some("failed") => Ok(DeliveryState::Failed),
+        Some("expired") => Ok(DeliveryState::Expired),
+        Some(_) => Err(ApiError::invalid_field("state", "must be `failed` or `expired`")),
+    }
+}
+
+fn time(text: &str) -> Result<Timestamp, ApiError> {
+    Timestamp::parse(text)
+        .ok_or_else(|| ApiError::invalid_field("since", "must be a time such as `2026-11-01T12:00:00Z` (RFC 3339)"))
+}
