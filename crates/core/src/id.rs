@@ -111,18 +111,16 @@ macro_rules! random_id {
                 let millis = u64::try_from(now.as_millis()).unwrap_or(0);
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
+
+            /// The time that it was made with: that of what it names, to the millisecond.
+            #[must_use]
+            pub fn time(self) -> Timestamp {
+                Timestamp::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(0))
+            }
         }
     )*};
 }
 random_id!(AccountId, SubscriptionId, EventId, NoticeId);
-
-impl EventId {
-    /// The time that it was made with, which is the event's.
-    #[must_use]
-    pub fn time(self) -> Timestamp {
-        Timestamp::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(0))
-    }
-}
 
 const POSITION_BITS: u128 = (1 << 62) - 1;
 

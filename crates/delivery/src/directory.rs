@@ -68,7 +68,33 @@ pub struct Audience {
     choosy: Arc<[(Arc<Target>, Filter)]>,
 }
 
+/// Why a subscription does not get an event of a type that it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It was made after the event was accepted.
+    Later,
+    /// Its filter, as it is now, does not select the event.
+    Filter,
+}
+
 impl Audience {
+    /// Who does not get an event that was accepted earlier, by the catalogue as it is now.
+    #[must_use]
+    pub fn left_out(&self, event: &Event) -> Vec<(Arc<Target>, LeftOut)> {
+        let is_later = |target: &Target| target.subscription.time() > event.time;
+        let selected = self.recipients(event).targets;
+        let later =
+            selected.iter().filter(|target| is_later(target)).map(|target| (Arc::clone(target), LeftOut::Later));
+        let filtered = self
+            .choosy
+            .iter()
+            .filter(|(target, _)| {
+                selected.binary_search_by_key(&target.subscription, |other| other.subscription).is_err()
+            })
+            .map(|(target, _)| (Arc::clone(target), if is_later(target) { LeftOut::Later } else { LeftOut::Filter }));
+        later.chain(filtered).collect()
+    }
+
     /// Whether somebody has a filter, so that finding out who gets an event takes time.
     #[must_use]
     pub fn has_filters(&self) -> bool {

@@ -44,8 +44,10 @@ pub struct DeliveryRecord {
     pub is_active: bool,
     /// What has become of it.
     pub state: DeliveryState,
-    /// When it is tried next, while it waits.
+    /// When it is tried next, while it waits; `None` while it waits for others to end.
     pub due_at: Option<Timestamp>,
+    /// While it waits and its subscription's breaker is open: before this time it is not tried, whenever it is due.
+    pub probe_at: Option<Timestamp>,
     /// Every attempt so far, the first one first.
     pub attempts: Vec<Attempt>,
 }

@@ -18,7 +18,7 @@ use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{ApiState, auth, error::ApiError, query, subscriptions};
+use super::{ApiState, auth, error::ApiError, query, subscriptions, why::Why};
 
 /// The route that lists a subscription's deliveries.
 pub fn list_routes() -> MethodRouter<ApiState> {
@@ -42,6 +42,8 @@ pub struct View {
     state: DeliveryState,
     is_active: bool,
     next_attempt_at: Option<Timestamp>,
+    /// Why it has not arrived, if so.
+    why: Option<Why>,
     attempts: Vec<AttemptView>,
 }
 
@@ -61,8 +63,9 @@ struct AttemptView {
 
 impl View {
     /// A delivery for the eyes of the subscription's owner.
-    pub fn for_owner(record: DeliveryRecord) -> Self {
+    pub fn for_owner(record: DeliveryRecord, now: Timestamp) -> Self {
         Self {
+            why: Why::not(&record, now),
             id: record.id,
             event_id: record.event,
             event: record.event_type,
@@ -77,9 +80,9 @@ impl View {
     }
 
     /// A delivery for others: the URL's query may hold a token.
-    pub fn for_others(record: DeliveryRecord) -> Self {
+    pub fn for_others(record: DeliveryRecord, now: Timestamp) -> Self {
         let url = mask_query(&record.url);
-        Self { url, ..Self::for_owner(record) }
+        Self { url, ..Self::for_owner(record, now) }
     }
 }
 
@@ -106,7 +109,7 @@ async fn show(State(state): State<ApiState>, id: query::Segment, headers: Header
     let account = auth::consumer(&state, &headers).await?;
     let record = own(&state, &account, query::id(id)?).await?;
     let event = state.store.event(record.event, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
-    let view = WholeView { delivery: View::for_owner(record), payload: event.event.payload };
+    let view = WholeView { delivery: View::for_owner(record, state.clock.now()), payload: event.event.payload };
     Ok(Json(view).into_response())
 }
 
@@ -135,6 +138,7 @@ async fn list(
     let page = query::page(&uri)?;
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
     let page = state.store.deliveries(id, wanted, page).await?;
-    let views: Vec<View> = page.items.into_iter().map(View::for_owner).collect();
+    let now = state.clock.now();
+    let views: Vec<View> = page.items.into_iter().map(|record| View::for_owner(record, now)).collect();
     Ok(Json(query::List::new(views, page.next)).into_response())
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{ApiState, auth, deliveries, error::ApiError, query};
+use super::{ApiState, auth, deliveries, error::ApiError, query, why::NotSent};
 
 /// The route that shows an event.
 pub fn routes() -> MethodRouter<ApiState> {
@@ -32,6 +32,8 @@ struct View {
     /// Why it reached nobody, where that is so.
     unreached: Option<Unreached>,
     deliveries: Vec<deliveries::View>,
+    /// Subscriptions to its type without a delivery of it, some of them where there are many; on the first page only.
+    not_sent: Vec<NotSent>,
     next_cursor: Option<String>,
 }
 
@@ -48,11 +50,14 @@ async fn show(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     auth::producer(&state, &headers).await?;
-    let record = state.store.event(query::id(id)?, query::page(&uri)?).await.map_err(|error| match error {
+    let page = query::page(&uri)?;
+    let record = state.store.event(query::id(id)?, page).await.map_err(|error| match error {
         StoreError::NotFound => ApiError::not_found("there is no such event, or it is older than events are kept"),
         error => error.into(),
     })?;
     let unreached = unreached(&record);
+    let not_sent = if page.cursor.is_none() { state.not_sent(&record) } else { Vec::new() };
+    let now = state.clock.now();
     let EventRecord { event, total, deliveries } = record;
     let view = View {
         id: event.id,
@@ -62,7 +67,8 @@ async fn show(
         payload: event.payload,
         subscriptions: total,
         unreached,
-        deliveries: deliveries.items.into_iter().map(deliveries::View::for_others).collect(),
+        deliveries: deliveries.items.into_iter().map(|record| deliveries::View::for_others(record, now)).collect(),
+        not_sent,
         next_cursor: deliveries.next.map(|cursor| cursor.to_string()),
     };
     Ok(Json(view).into_response())

@@ -16,6 +16,7 @@ mod subscriptions;
 mod test_delivery;
 mod trigger;
 mod webhook_keys;
+mod why;
 mod wishes;
 
 use std::{

@@ -46,7 +46,7 @@ async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderM
         }));
     }
     let record = deliveries::own(&state, &account, record.id).await?;
-    Ok((StatusCode::ACCEPTED, Json(deliveries::View::for_owner(record))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(deliveries::View::for_owner(record, state.clock.now()))).into_response())
 }
 
 /// What became of a wish to send many again.

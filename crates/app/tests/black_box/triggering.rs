@@ -245,6 +245,9 @@ async fn an_event_that_reached_nobody_says_why() {
     let event = server.http.event(lone["id"].as_str().unwrap()).await;
     assert_eq!((&event["unreached"]["reason"], &event["deliveries"]), (&json!("no_subscription"), &json!([])));
     assert!(event["unreached"]["detail"].as_str().unwrap().contains("`e`"));
+    let not_sent = event["not_sent"].as_array().unwrap();
+    assert!(not_sent.iter().all(|one| one["reason"] == "subscribed_later"), "{event}");
+    assert_eq!(not_sent.len(), 2);
 
     ada.set_active(&first, false).await;
     ada.set_active(&second, false).await;
@@ -262,4 +265,46 @@ async fn an_event_that_reached_nobody_says_why() {
     let event = eventually("the second delivery", async || Some(server.http.event(id).await).filter(reached)).await;
     assert_eq!((&event["unreached"], state(&event, &first)), (&Value::Null, json!("waiting")));
     assert_eq!(receiver.total(), 1);
+}
+
+#[tokio::test]
+async fn each_delivery_that_has_not_arrived_says_why() {
+    let mut receiver = Receiver::start().await;
+    receiver.judge(|request| if request.uri.path() == "/refuses" { 500 } else { 200 });
+    let home = Home::new().set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "2");
+    let server = home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "1h").serve();
+    let ada = server.http.account("ada").await;
+    let refuses = format!("{}/refuses", receiver.url);
+    let (good, bad) = (ada.subscribe("e", &receiver.url).await.id, ada.subscribe("e", &refuses).await.id);
+    let filter = json!({"filter": "$.payload[?@.kind == 'wanted']"});
+    let choosy = ada.subscribe_with("e", &format!("{}/choosy?token=secret", receiver.url), filter).await.id;
+    let inactive = ada.subscribe("e", &format!("{}/inactive", receiver.url)).await.id;
+    ada.set_active(&inactive, false).await;
+
+    let why = |event: &Value, subscription: &str| {
+        let deliveries = event["deliveries"].as_array().unwrap();
+        deliveries.iter().find(|delivery| delivery["subscription_id"] == subscription).unwrap()["why"].clone()
+    };
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(server.http.trigger("e", json!([n])).await["id"].as_str().unwrap().to_owned());
+        receiver.take(if n < 2 { 2 } else { 1 }).await;
+        // The next failure is to count by itself.
+        ada.subscription_when(&bad, "the failure", |bad| bad["failure_count"] == (n + 1).min(2)).await;
+        if n == 0 {
+            let why = why(&server.http.event(&ids[0]).await, &bad);
+            assert_eq!(why["reason"], "retrying");
+            assert!(why["detail"].as_str().unwrap().contains("status 500") && why["until"].is_string(), "{why}");
+        }
+    }
+    let settled = |event: &Value| why(event, &good).is_null();
+    let event = eventually("the good one's", async || Some(server.http.event(&ids[2]).await).filter(settled)).await;
+    assert_eq!(why(&event, &inactive)["reason"], "inactive");
+    assert_eq!(why(&event, &bad)["reason"], "failing");
+    let probe_at = ada.subscription(&bad).await["probe_at"].clone();
+    assert_eq!(why(&event, &bad)["until"], probe_at);
+    let not_sent = &event["not_sent"];
+    assert_eq!((&not_sent[0]["subscription_id"], &not_sent[0]["reason"]), (&json!(choosy), &json!("filtered_out")));
+    assert_eq!(not_sent.as_array().unwrap().len(), 1);
+    assert!(!event.to_string().contains("secret"), "{event}");
 }

@@ -54,6 +54,7 @@ async fn failures_in_a_row_open_it(world: World) {
     let ada = open(&world).await;
     let health = world.health(&ada).await;
     assert_eq!((health.failure_count, health.probe_at), (2, Some(at(11))));
+    assert!(world.deliveries(&ada).await.iter().all(|record| record.probe_at == health.probe_at));
     assert!(world.is_active(&ada).await);
     assert!(world.here.claim(&ada, 10, at(10)).await.is_empty());
     let due = world.due(at(10)).await;

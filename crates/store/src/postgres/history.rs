@@ -37,7 +37,8 @@ macro_rules! select_records {
     };
     (($($from:expr),+), $order:literal) => {
         concat!(
-            "SELECT d.time, d.position, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at, d.log FROM (",
+            "SELECT d.time, d.position, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at, d.log, \
+             (SELECT probe_at FROM hookcast.lanes WHERE subscription = s.key) FROM (",
             $($from,)+
             ") d JOIN hookcast.events e ON e.time = d.time AND e.id = d.event ",
             "JOIN hookcast.subscriptions s ON s.key = d.subscription JOIN hookcast.accounts a ON a.key = s.account ",
@@ -220,6 +221,7 @@ fn record(row: &Row) -> Result<(u128, DeliveryRecord), StoreError> {
         is_active: get(row, 7)?,
         state,
         due_at: optional_time(row, 9)?.filter(|_| state == DeliveryState::Waiting),
+        probe_at: optional_time(row, 11)?.filter(|_| state == DeliveryState::Waiting),
         attempts: log::read(get(row, 10)?)?,
     };
     let time = u128::try_from(time.as_millis()).unwrap_or(0);

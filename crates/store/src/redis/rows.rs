@@ -135,6 +135,7 @@ pub(super) fn record(mut row: Reply) -> Result<(u64, DeliveryRecord), StoreError
         is_active: row.flag()?,
         state: state_of(i16::try_from(row.int()?).map_err(|_| malformed())?)?,
         due_at: optional_timestamp(&mut row)?,
+        probe_at: optional_timestamp(&mut row)?,
         attempts: Vec::new(),
     };
     let mut number = 0;

@@ -103,7 +103,8 @@ fn records(
     limit: u32,
 ) -> Result<Page<DeliveryRecord>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT d.position, e.time, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at
+        "SELECT d.position, e.time, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at,
+             (SELECT probe_at FROM lanes WHERE subscription = s.key)
          FROM deliveries d JOIN events e ON e.key = d.event JOIN subscriptions s ON s.key = d.subscription
              JOIN accounts a ON a.key = s.account
          WHERE {condition}"
@@ -113,7 +114,10 @@ fn records(
     while let Some(row) = found.next()? {
         let position: i64 = row.get(0)?;
         let state = state_of(row.get(8)?)?;
-        let due_at = row.get::<_, Option<i64>>(9)?.filter(|_| state == DeliveryState::Waiting);
+        let while_waiting = |index| -> Result<Option<Timestamp>, StoreError> {
+            let time: Option<i64> = row.get(index)?;
+            Ok(time.filter(|_| state == DeliveryState::Waiting).map(Timestamp::from_millis))
+        };
         let record = DeliveryRecord {
             id: DeliveryId::from_position(Timestamp::from_millis(row.get(1)?), natural(position)),
             event: EventId::from_bytes(row.get(2)?),
@@ -123,7 +127,8 @@ fn records(
             url: row.get(6)?,
             is_active: row.get(7)?,
             state,
-            due_at: due_at.map(Timestamp::from_millis),
+            due_at: while_waiting(9)?,
+            probe_at: while_waiting(10)?,
             attempts: attempts(connection, position)?,
         };
         records.push((natural(position), record));

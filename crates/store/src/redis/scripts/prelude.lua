@@ -332,8 +332,8 @@ end
 -- A delivery as people read it. What waited when its subscription was deleted reads as cancelled, so that deleting one costs
 -- the same however much waits.
 local function record(delivery)
-    local id, account, url, active, deleted =
-        unpack(call('HMGET', root .. 'lane:' .. delivery.lane, 'id', 'account', 'url', 'active', 'deleted'))
+    local id, account, url, active, deleted, probe =
+        unpack(call('HMGET', root .. 'lane:' .. delivery.lane, 'id', 'account', 'url', 'active', 'deleted', 'probe'))
     local head = read_head(call('HGET', root .. 'event:' .. delivery.event, 'head'))
     local state, due = delivery.state, false
     if state == WAITING and deleted then
@@ -342,7 +342,7 @@ local function record(delivery)
         due = call('ZSCORE', root .. 'due:' .. delivery.lane, place(delivery.position))
     end
     local row = { int(delivery.position), head.time, delivery.event, head.name, id,
-        call('HGET', root .. 'account:' .. account, 'user_id'), url, active, state, due }
+        call('HGET', root .. 'account:' .. account, 'user_id'), url, active, state, due, state == WAITING and probe }
     for number = 1, tonumber(delivery.attempts) do
         local field = int(delivery.position - head.first) .. '.' .. int(number)
         row[#row + 1] = call('HGET', root .. 'event:' .. delivery.event, field)

@@ -1,0 +1,126 @@
+//! Why a delivery has not arrived, in a word for programs and a sentence for people.
+
+use std::collections::HashSet;
+
+use hookcast_core::{
+    clock::Timestamp,
+    delivery::{AttemptResult, DeliveryState},
+    event::Event,
+    guard::mask_query,
+    id::SubscriptionId,
+};
+use hookcast_delivery::directory::LeftOut;
+use hookcast_store::history::{DeliveryRecord, EventRecord};
+use serde::Serialize;
+
+use super::Inner;
+
+/// The most subscriptions without a delivery that are named.
+const MOST: usize = 100;
+
+/// Why a delivery has not arrived.
+#[derive(Serialize)]
+pub struct Why {
+    reason: &'static str,
+    detail: String,
+    /// Until when it waits, where that is known.
+    until: Option<Timestamp>,
+}
+
+impl Why {
+    fn of(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), until: None }
+    }
+
+    fn until(self, time: Timestamp) -> Self {
+        Self { until: Some(time), ..self }
+    }
+
+    /// Why a delivery has not arrived; nothing where it has, or is on its way just now.
+    pub fn not(record: &DeliveryRecord, now: Timestamp) -> Option<Self> {
+        match record.state {
+            DeliveryState::Delivered | DeliveryState::Sending => None,
+            DeliveryState::Waiting => Some(Self::waiting(record, now)),
+            DeliveryState::Failed => {
+                let last = record.attempts.last().map(|attempt| last_words(&attempt.result)).unwrap_or_default();
+                let detail = format!("{} attempts failed{last}; to try again, redeliver it", record.attempts.len());
+                Some(Self::of("failed", detail))
+            }
+            DeliveryState::Expired => {
+                Some(Self::of("expired", "more waited for the subscription than may, and this was among the oldest"))
+            }
+            DeliveryState::Cancelled => Some(Self::of("cancelled", "its subscription was deleted while it waited")),
+        }
+    }
+
+    fn waiting(record: &DeliveryRecord, now: Timestamp) -> Self {
+        let last = record.attempts.last().map(|attempt| last_words(&attempt.result));
+        if !record.is_active {
+            return Self::of("inactive", "the subscription is inactive; it goes out when that is active again");
+        }
+        let Some(due) = record.due_at else {
+            return Self::of("behind", "an earlier delivery in its order has not ended");
+        };
+        if let Some(probe) = record.probe_at {
+            let detail = "the callback fails; one delivery at a time finds out when it is back, and the others wait";
+            return Self::of("failing", detail).until(probe.max(due));
+        }
+        match last {
+            Some(last) => Self::of("retrying", format!("attempt {} failed{last}", record.attempts.len())).until(due),
+            None if due > now => Self::of("scheduled", "its time has not come").until(due),
+            None => {
+                Self::of("queued", "it waits for its turn: for room, or within the limits of its subscription or host")
+            }
+        }
+    }
+}
+
+/// What the last attempt came to, to be added to a sentence.
+fn last_words(result: &AttemptResult) -> String {
+    match result {
+        AttemptResult::Answered(answer) => format!(", the last with status {}", answer.status),
+        AttemptResult::Unanswered { failure, .. } => format!(", the last with `{}`", failure.as_str()),
+    }
+}
+
+/// A subscription to an event's type that has no delivery of it.
+#[derive(Serialize)]
+pub struct NotSent {
+    subscription_id: SubscriptionId,
+    user_id: String,
+    url: String,
+    #[serde(flatten)]
+    why: Why,
+}
+
+impl Inner {
+    /// Which subscriptions to an event's type have no delivery of it, apart from those on this page, and why; as the catalogue is now.
+    pub(super) fn not_sent(&self, record: &EventRecord) -> Vec<NotSent> {
+        let event = &record.event;
+        let (_, audiences) = self.dispatcher.parts().directory.audiences(std::iter::once(&event.event_type));
+        let Some(audience) = audiences.first() else { return Vec::new() };
+        // Filters may take their time; other requests go on meanwhile on other threads.
+        let left_out = tokio::task::block_in_place(|| audience.left_out(event));
+        let sent: HashSet<_> = record.deliveries.items.iter().map(|delivery| delivery.subscription).collect();
+        left_out
+            .into_iter()
+            .filter(|(target, _)| !sent.contains(&target.subscription))
+            .take(MOST)
+            .map(|(target, left_out)| NotSent {
+                subscription_id: target.subscription,
+                user_id: target.user_id.clone(),
+                url: mask_query(&target.masked_url),
+                why: why_left_out(left_out, event),
+            })
+            .collect()
+    }
+}
+
+fn why_left_out(left_out: LeftOut, event: &Event) -> Why {
+    match left_out {
+        LeftOut::Later => Why::of("subscribed_later", format!("the subscription was made after {}", event.time)),
+        LeftOut::Filter => {
+            Why::of("filtered_out", "the subscription's filter, as it is now, does not select the event")
+        }
+    }
+}
