@@ -5,13 +5,18 @@
 
 mod account;
 mod check_config;
+mod completions;
+mod delivery;
 mod demo;
+mod event;
 mod health;
 mod listen;
 mod migrate;
+mod remote;
 mod resend;
 mod serve;
 mod store;
+mod subscription;
 mod test_mail;
 mod trigger;
 
@@ -79,6 +84,9 @@ enum Command {
     Trigger(trigger::Args),
     #[command(subcommand)]
     Account(account::Command),
+    Subscription(subscription::Args),
+    Event(event::Args),
+    Delivery(delivery::Args),
     Listen(listen::Args),
     Migrate(migrate::Args),
     #[command(subcommand)]
@@ -86,6 +94,7 @@ enum Command {
     CheckConfig(check_config::Args),
     TestMail(test_mail::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
 }
 
 impl Global {
@@ -162,6 +171,11 @@ fn server(config: &Config, given: Option<&str>) -> anyhow::Result<String> {
     }
 }
 
+/// What somebody gave as an id, as one segment of a path, whatever is in it.
+fn segment(text: &str) -> impl Display {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+}
+
 /// Prints a line, or several. Whoever closes the pipe has read enough: what was done stays done, and is no failure.
 fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
@@ -200,11 +214,15 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Health(args) => health::run(global, &args).await,
         Command::Trigger(args) => trigger::run(global, args).await,
         Command::Account(command) => account::run(global, command).await,
+        Command::Subscription(args) => subscription::run(global, args).await,
+        Command::Event(args) => event::run(global, args).await,
+        Command::Delivery(args) => delivery::run(global, args).await,
         Command::Listen(args) => listen::run(args).await,
         Command::Migrate(args) => migrate::run(global, &args).await,
         Command::Store(command) => store::run(global, command).await,
         Command::CheckConfig(args) => check_config::run(global, &args),
         Command::TestMail(args) => test_mail::run(global, &args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Completions(args) => completions::run(&args),
     }
 }

@@ -61,7 +61,7 @@ pub struct Args {
     json: bool,
 }
 
-fn since(text: &str) -> Result<Timestamp, String> {
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     if let Some(duration) = config::parse_duration(text) {
         return Ok(SystemClock.now().minus(duration));
     }

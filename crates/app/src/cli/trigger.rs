@@ -1,21 +1,15 @@
 //! `hookcast trigger`.
 
-use std::{io::Read as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Read as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use hookcast_core::clock::SystemClock;
-use hookcast_delivery::client::{Client, ClientSettings};
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, value::RawValue};
 
-use super::{Global, print, server};
-use crate::{config::Config, tokens::Tokens};
-
-/// The most bytes of an answer: receipts of the largest batch fit.
-const ANSWER_MAX: usize = 16 * 1024 * 1024;
+use super::{
+    Global, print,
+    remote::{Remote, Token},
+};
 
 /// Post events to a server
 ///
@@ -53,28 +47,9 @@ pub struct Args {
 }
 
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
-    let config = global.start(&[])?;
     let (content_type, body) = body(&args)?;
-    let server = server(&config, args.server.as_deref())?;
-    let mut request = Request::post(format!("{server}/webhooks/trigger"))
-        .header(header::AUTHORIZATION, format!("Bearer {}", token(&config)?.expose_secret()))
-        .header(header::CONTENT_TYPE, content_type);
-    if let Some(key) = &args.idempotency_key {
-        request = request.header("idempotency-key", key);
-    }
-    let request = request.body(Full::new(body)).context("the request cannot be made")?;
-    let client = Client::new(ClientSettings::unguarded(Duration::from_secs(60)), std::sync::Arc::new(SystemClock))?;
-    let response = client.exchange(request, ANSWER_MAX).await.with_context(|| {
-        format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)")
-    })?;
-
-    let answer = serde_json::from_slice::<Value>(response.body());
-    if response.status() != StatusCode::ACCEPTED {
-        let detail = answer.as_ref().ok().and_then(|answer| answer.get("detail")).and_then(Value::as_str);
-        let detail = detail.unwrap_or("no reason given; is it a Hookcast server?");
-        bail!("{server} refused it ({}): {detail}", response.status().as_u16());
-    }
-    let answer = answer.with_context(|| format!("the answer from {server} is not JSON"))?;
+    let remote = Remote::new(global, args.server.as_deref(), Token::Trigger)?;
+    let answer = remote.post_events("/webhooks/trigger", content_type, args.idempotency_key.as_deref(), body).await?;
     if args.json {
         print(answer)?;
         return Ok(ExitCode::SUCCESS);
@@ -131,11 +106,4 @@ fn standard_input() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
     Ok(text)
-}
-
-fn token(config: &Config) -> anyhow::Result<SecretString> {
-    match &config.trigger.token {
-        Some(token) => Ok(token.clone()),
-        None => Ok(Tokens::find(config)?.trigger),
-    }
 }

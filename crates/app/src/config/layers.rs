@@ -20,7 +20,7 @@ use super::{
 const PREFIX: &str = "HOOKCAST_";
 
 /// Names of the environment that stand for flags of a command, so that passwords need not be on its command line.
-const FLAGS: [&str; 2] = ["HOOKCAST_COPY_FROM", "HOOKCAST_COPY_TO"];
+const FLAGS: [&str; 4] = ["HOOKCAST_COPY_FROM", "HOOKCAST_COPY_TO", "HOOKCAST_ACCESS_TOKEN", "HOOKCAST_CREDENTIALS"];
 
 /// Names of the prototype that stand for one setting.
 const RENAMED: [(&str, &str); 2] =

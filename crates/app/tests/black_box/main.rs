@@ -4,6 +4,7 @@
 mod support;
 
 mod accounts;
+mod asking;
 mod authenticating;
 mod bodies;
 mod breaking;

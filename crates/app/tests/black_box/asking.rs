@@ -1,0 +1,155 @@
+//! The command line as a client of a server: subscriptions, deliveries, events.
+
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    receiver::Receiver,
+    server::{Home, Server},
+};
+
+/// A server on a home, and how to ask it with an account's token.
+struct Asked {
+    home: Home,
+    server: Server,
+    token: String,
+}
+
+impl Asked {
+    async fn new(home: Home) -> Self {
+        let server = home.serve();
+        let token = server.http.account("ada").await.token;
+        Self { home, server, token }
+    }
+
+    /// Runs a command against the server.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let server = format!("http://{}", self.server.address);
+        let mut command = self.home.command(&[arguments, &["--server", &server]].concat());
+        command.env("HOOKCAST_ACCESS_TOKEN", &self.token).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What it prints when it works.
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.text(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    /// What it complains of when it does not.
+    fn complaint(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_are_made_shown_paused_and_deleted() {
+    let asked = Asked::new(Home::new()).await;
+    let mut receiver = Receiver::start().await;
+    let url = &receiver.url.clone();
+    let made = asked.json(&["subscription", "create", "relation_*", url, "--options", r#"{"ordering": "key"}"#]);
+    let id = made["id"].as_str().unwrap();
+    assert_eq!((&made["ordering"], &made["url"]), (&json!("key"), &json!(url)));
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    let list = asked.text(&["subscription", "list"]);
+    assert!(list.contains(id) && list.contains("relation_*") && list.contains("active"), "{list}");
+    assert_eq!(asked.json(&["subscription", "show", id])["id"], json!(id));
+
+    assert!(asked.text(&["subscription", "pause", id]).contains("paused"));
+    let event = asked.server.http.trigger("relation_added", json!({"n": 1})).await;
+    let event_id = event["id"].as_str().unwrap();
+    let shown = asked.text(&["event", "show", event_id]);
+    assert!(shown.contains("inactive") && shown.contains(id), "{shown}");
+    asked.text(&["subscription", "resume", id]);
+    receiver.take(1).await;
+    asked.server.http.event_in_state(event_id, "delivered").await;
+
+    asked.text(&["subscription", "delete", id]);
+    assert!(asked.complaint(&["subscription", "show", id]).contains("(404)"));
+    assert!(!asked.text(&["subscription", "list"]).contains(id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_are_shown_and_sent_again() {
+    let home = Home::new().set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "").set("HOOKCAST_DELIVERY_BREAKER_FAILURES", "0");
+    let asked = Asked::new(home).await;
+    let mut receiver = Receiver::start().await;
+    receiver.always(503);
+    let made = asked.json(&["subscription", "create", "e", &receiver.url.clone()]);
+    let id = made["id"].as_str().unwrap();
+    let events = asked.server.http.trigger_many("e", 3).await;
+    for event in &events {
+        asked.server.http.event_in_state(event, "failed").await;
+    }
+    let list = asked.text(&["delivery", "list", id, "--state", "failed"]);
+    assert_eq!(list.matches("dlv_").count(), 3, "{list}");
+    assert_eq!(asked.text(&["delivery", "list", id, "--limit", "2"]).matches("dlv_").count(), 2);
+    assert!(!asked.text(&["delivery", "list", id, "--state", "expired"]).contains("dlv_"));
+
+    receiver.unseen();
+    receiver.always(200);
+    let event = asked.server.http.event(&events[0]).await;
+    let delivery = event["deliveries"][0]["id"].as_str().unwrap();
+    let shown = asked.text(&["delivery", "show", delivery]);
+    assert!(shown.contains("503") && shown.contains("payload"), "{shown}");
+    asked.text(&["delivery", "redeliver", delivery]);
+    receiver.take(1).await;
+    asked.server.http.event_in_state(&events[0], "delivered").await;
+    assert_eq!(asked.json(&["subscription", "redeliver", id, "--since", "1h"]), json!({"redelivered": 2}));
+    receiver.take(2).await;
+    asked.server.http.event_in_state(&events[2], "delivered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_named() {
+    let mut asked = Asked::new(Home::new()).await;
+    assert!(asked.complaint(&["delivery", "show", "../account"]).contains("(404)"));
+    assert!(asked.complaint(&["delivery", "list", "sub_x?y#z"]).contains("(404)"));
+    assert!(asked.complaint(&["subscription", "create", "e", "nonsense"]).contains("(422)"));
+    let twice =
+        ["subscription", "create", "e", "https://example.org", "--options", r#"{"url": "https://example.com"}"#];
+    assert!(asked.complaint(&twice).contains("must not have `url`"));
+    asked.token = "hkc_access_secret".into();
+    let refused = asked.complaint(&["subscription", "list"]);
+    assert!(refused.contains("(401)") && !refused.contains("secret"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_come_from_the_credentials_file_of_their_server() {
+    let asked = Asked::new(Home::new()).await;
+    let server = format!("http://{}", asked.server.address);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("credentials.toml");
+    let list = || {
+        let mut command = asked.home.command(&["subscription", "list", "--server", &server]);
+        command.env_remove("HOOKCAST_ACCESS_TOKEN").env("HOOKCAST_CREDENTIALS", &path);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (worked, said) = list();
+    assert!(!worked && said.contains("HOOKCAST_ACCESS_TOKEN") && said.contains(path.to_str().unwrap()), "{said}");
+    std::fs::write(&path, format!("[\"https://other.example\"]\naccess_token = \"{}\"\n", asked.token)).unwrap();
+    assert!(!list().0, "a token goes to its own server only");
+    std::fs::write(&path, format!("[\"{server}/\"]\naccess_token = \"{}\"\n", asked.token)).unwrap();
+    assert_eq!(list(), (true, String::new()));
+    std::fs::write(&path, format!("[\"{server}\"\naccess_token = \"{}\"\n", asked.token)).unwrap();
+    let (worked, said) = list();
+    assert!(!worked && said.contains("not TOML") && !said.contains(&asked.token), "{said}");
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Home::new().run(&["completions", shell]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("redeliver") && text.contains("resend"), "{shell}");
+    }
+}
