@@ -4,6 +4,7 @@
 //! wrong (as clap has it).
 
 mod account;
+mod apply;
 mod check_config;
 mod completions;
 mod delivery;
@@ -87,6 +88,8 @@ enum Command {
     Subscription(subscription::Args),
     Event(event::Args),
     Delivery(delivery::Args),
+    Apply(apply::ApplyArgs),
+    Export(apply::ExportArgs),
     Listen(listen::Args),
     Migrate(migrate::Args),
     #[command(subcommand)]
@@ -217,6 +220,8 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Subscription(args) => subscription::run(global, args).await,
         Command::Event(args) => event::run(global, args).await,
         Command::Delivery(args) => delivery::run(global, args).await,
+        Command::Apply(args) => apply::apply(global, args).await,
+        Command::Export(args) => apply::export(global, args).await,
         Command::Listen(args) => listen::run(args).await,
         Command::Migrate(args) => migrate::run(global, &args).await,
         Command::Store(command) => store::run(global, command).await,

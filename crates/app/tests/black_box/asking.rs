@@ -145,6 +145,63 @@ async fn tokens_come_from_the_credentials_file_of_their_server() {
     assert!(!worked && said.contains("not TOML") && !said.contains(&asked.token), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_says_what_subscriptions_there_are() {
+    let mut asked = Asked::new(Home::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hooks.toml");
+    let file = path.to_str().unwrap();
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    let rest = "[[subscription]]\nevent = [\"b\", \"c_*\"]\nurl = \"https://example.org/two\"\nis_active = false\n";
+    write(&format!(
+        "[[subscription]]\nevent = \"a\"\nurl = \"https://example.org/one\"\nordering = \"key\"\nretries = [\"60s\"]\n\
+         rate_limit = 20\nauth = {{ type = \"bearer\", token = \"hush\" }}\nheaders = {{ x-team = \"ads\" }}\n\n{rest}"
+    ));
+    let state = |asked: &Asked| asked.text(&["subscription", "list", "--json"]);
+
+    let dry = asked.run(&["apply", "-f", file, "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(2));
+    assert_eq!(String::from_utf8(dry.stdout).unwrap().matches("+ ").count(), 2);
+    assert_eq!(state(&asked), "");
+    let done = asked.text(&["apply", "-f", file]);
+    assert!(done.contains("+ a -> https://example.org/one") && !done.contains("hush"), "{done}");
+    assert_eq!(asked.text(&["apply", "-f", file]), "nothing to do\n");
+    let made = state(&asked);
+    assert!(made.contains("\"is_active\":false") && made.contains("\"ordering\":\"key\""), "{made}");
+
+    // Another account can be made the same.
+    let exported = asked.text(&["export"]);
+    assert!(exported.contains("It has `auth`") && !exported.contains("hush"), "{exported}");
+    write(&exported);
+    assert_eq!(asked.text(&["apply", "-f", file]), "nothing to do\n");
+    let ada = std::mem::replace(&mut asked.token, asked.server.http.account("bob").await.token);
+    asked.text(&["apply", "-f", file]);
+    assert_eq!(asked.text(&["export"]), exported.replace("# It has `auth`, which is not shown.\n", ""));
+    asked.token = ada;
+
+    write(&exported.replace("\"key\"", "\"none\""));
+    let changed = asked.text(&["apply", "-f", file]);
+    assert!(changed.starts_with("~ a -> https://example.org/one\n    ordering: \"key\" -> \"none\""), "{changed}");
+    write(rest);
+    assert_eq!(asked.text(&["apply", "-f", file]), "nothing to do\n");
+    assert_eq!(asked.text(&["apply", "-f", file, "--prune"]), "- a -> https://example.org/one\n");
+    assert_eq!(state(&asked).lines().count(), 1);
+
+    for (text, complaint) in [
+        ("subscriptions = []", "`subscriptions` is not known"),
+        ("[[subscription]]\nevent = \"a\"", "has no `url`"),
+        ("[subscription]\nevent = \"a\"", "two brackets"),
+        (&format!("{rest}{rest}"), "is there twice"),
+        ("[[subscription]]\nevent = \"a\"\nurl = \"https://example.org\"\norder = 1", "order"),
+        ("nonsense", "cannot be understood"),
+    ] {
+        write(text);
+        let said = asked.complaint(&["apply", "-f", file]);
+        assert!(said.contains(complaint), "{said}");
+    }
+    assert_eq!(state(&asked).lines().count(), 1);
+}
+
 #[test]
 fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
