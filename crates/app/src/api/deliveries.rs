@@ -10,10 +10,12 @@ use hookcast_core::{
     account::Account,
     clock::Timestamp,
     delivery::{Attempt, AttemptResult, DeliveryState},
+    event::EventType,
     guard::mask_query,
     id::{DeliveryId, EventId, SubscriptionId},
+    pattern::EventPatterns,
 };
-use hookcast_store::{PageRequest, StoreError, history::DeliveryRecord};
+use hookcast_store::{Page, PageRequest, StoreError, history::DeliveryRecord};
 use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -134,11 +136,66 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let account = auth::consumer(&state, &headers).await?;
     let id: SubscriptionId = query::id(id)?;
-    let wanted = query::parsed(&uri, "state")?;
+    let wanted = Wanted::read(&uri)?;
     let page = query::page(&uri)?;
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
-    let page = state.store.deliveries(id, wanted, page).await?;
+    let page = find(&state, id, &wanted, page).await?;
     let now = state.clock.now();
     let views: Vec<View> = page.items.into_iter().map(|record| View::for_owner(record, now)).collect();
     Ok(Json(query::List::new(views, page.next)).into_response())
+}
+
+/// The most deliveries that one request looks at where few are wanted; the cursor of its answer goes on from there.
+const LOOK_AT: u32 = 10_000;
+
+/// Which deliveries are wanted. Their times are those of their events.
+struct Wanted {
+    state: Option<DeliveryState>,
+    event: Option<EventPatterns>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn read(uri: &Uri) -> Result<Self, ApiError> {
+        Ok(Self {
+            state: query::parsed(uri, "state")?,
+            event: query::parsed(uri, "event")?,
+            since: query::time(uri, "since")?,
+            until: query::time(uri, "until")?,
+        })
+    }
+
+    fn has(&self, record: &DeliveryRecord) -> bool {
+        let time = record.id.time();
+        let event = || record.event_type.parse::<EventType>();
+        self.since.is_none_or(|since| time >= since)
+            && self.until.is_none_or(|until| time < until)
+            && self.event.as_ref().is_none_or(|wanted| event().is_ok_and(|event| wanted.matches(&event)))
+    }
+
+    /// Whether nothing that is wanted follows, the newest being first.
+    fn ends_before(&self, oldest: Option<&DeliveryRecord>) -> bool {
+        self.since.zip(oldest).is_some_and(|(since, oldest)| oldest.id.time() < since)
+    }
+}
+
+/// A page of what is wanted. It may hold fewer than it could, or nothing, and still not be the last one.
+async fn find(
+    state: &ApiState,
+    id: SubscriptionId,
+    wanted: &Wanted,
+    mut page: PageRequest,
+) -> Result<Page<DeliveryRecord>, ApiError> {
+    let mut looked_at = 0;
+    loop {
+        let found = state.store.deliveries(id, wanted.state, page).await?;
+        looked_at += page.limit;
+        let next = found.next.filter(|_| !wanted.ends_before(found.items.last()));
+        let items: Vec<_> = found.items.into_iter().filter(|record| wanted.has(record)).collect();
+        if !items.is_empty() || next.is_none() || looked_at >= LOOK_AT {
+            return Ok(Page { items, next });
+        }
+        page.cursor = next;
+    }
 }

@@ -3,6 +3,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use axum::extract::{Path, rejection::PathRejection};
+use hookcast_core::clock::Timestamp;
 use hookcast_store::PageRequest;
 use http::Uri;
 
@@ -31,6 +32,17 @@ pub fn page(uri: &Uri) -> Result<PageRequest, ApiError> {
 pub fn parsed<T: FromStr<Err: Display>>(uri: &Uri, name: &str) -> Result<Option<T>, ApiError> {
     let parse = |text: String| text.parse().map_err(|error: T::Err| ApiError::invalid_field(name, &error.to_string()));
     parameter(uri, name).map(parse).transpose()
+}
+
+/// Reads a time.
+pub fn time(uri: &Uri, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    parameter(uri, name).map(|text| parse_time(name, &text)).transpose()
+}
+
+/// Reads a time from the field or the parameter of this name.
+pub fn parse_time(name: &str, text: &str) -> Result<Timestamp, ApiError> {
+    Timestamp::parse(text)
+        .ok_or_else(|| ApiError::invalid_field(name, "must be a time such as `2026-11-01T12:00:00Z` (RFC 3339)"))
 }
 
 fn parameter(uri: &Uri, name: &str) -> Option<String> {

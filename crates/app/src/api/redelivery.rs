@@ -64,7 +64,7 @@ async fn since(State(state): State<ApiState>, id: query::Segment, request: Reque
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
-    let since: Timestamp = time(&fields.string("since")?)?;
+    let since: Timestamp = query::parse_time("since", &fields.string("since")?)?;
     let wanted = wanted(fields.optional_string("state")?.as_deref())?;
     fields.finish("`since` and `state`")?;
     let redelivered = all_since(&state, id, wanted, since).await?;
@@ -111,9 +111,4 @@ fn wanted(state: Option<&str>) -> Result<DeliveryState, ApiError> {
         Some("expired") => Ok(DeliveryState::Expired),
         Some(_) => Err(ApiError::invalid_field("state", "must be `failed` or `expired`")),
     }
-}
-
-fn time(text: &str) -> Result<Timestamp, ApiError> {
-    Timestamp::parse(text)
-        .ok_or_else(|| ApiError::invalid_field("since", "must be a time such as `2026-11-01T12:00:00Z` (RFC 3339)"))
 }

@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
+use hookcast_core::clock::Timestamp;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{
     Global, print,
     remote::{self, Remote, Token},
+    resend::since,
 };
 
 /// Look at deliveries on a server, and have them sent again
@@ -39,6 +41,15 @@ enum Command {
         /// Only those of this state: waiting, sending, delivered, failed, expired or cancelled
         #[arg(long)]
         state: Option<String>,
+        /// Only those of this type of event, or of a pattern such as 'relation_*'
+        #[arg(long)]
+        event: Option<String>,
+        /// Only those of events since this time, such as 2026-11-01T12:00:00Z, or how long ago, such as 2h
+        #[arg(long, value_name = "TIME", value_parser = since)]
+        since: Option<Timestamp>,
+        /// Only those of events before this time
+        #[arg(long, value_name = "TIME", value_parser = since)]
+        until: Option<Timestamp>,
         /// The most to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
@@ -59,10 +70,13 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let remote = Remote::new(global, args.remote.server.as_deref(), Token::Access)?;
     let as_json = args.remote.json;
     match args.command {
-        Command::List { subscription, state, limit } => {
-            let mut path = format!("/webhooks/subscriptions/{}/deliveries", super::segment(&subscription));
-            if let Some(state) = state {
-                path += &format!("?state={}", super::segment(&state));
+        Command::List { subscription, state, event, since, until, limit } => {
+            let mut path = format!("/webhooks/subscriptions/{}/deliveries?", super::segment(&subscription));
+            let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+            for (name, value) in [("state", state), ("event", event), ("since", time(since)), ("until", time(until))] {
+                if let Some(value) = value {
+                    path += &format!("{name}={}&", super::segment(&value));
+                }
             }
             let deliveries = remote.list(&path, usize::try_from(limit)?).await?;
             list(&deliveries, as_json)

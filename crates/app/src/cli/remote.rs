@@ -100,7 +100,7 @@ impl Remote {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let joint = if path.contains('?') { '&' } else { '?' };
+            let joint = if path.contains('?') { "&" } else { "?" };
             let limit = (most - items.len()).min(1_000);
             let mut page = self.get(&format!("{path}{joint}limit={limit}{cursor}")).await?;
             if let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) {

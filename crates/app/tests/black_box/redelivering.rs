@@ -116,3 +116,46 @@ async fn what_cannot_be_sent_again_is_refused_with_its_reason() {
         ada.post_to(&subscription, "redeliver", &body).await.expect_invalid(field);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_narrowed_by_type_state_and_time() {
+    for kind in STORES {
+        let (server, mut receiver) = (server_on(kind).await, Receiver::start().await);
+        let ada = server.http.account("ada").await;
+        let subscription = ada.subscribe("*", &receiver.url).await.id;
+        let mut times = Vec::new();
+        for n in 0..6 {
+            let event = if n % 3 == 0 { "a.rare" } else { "b.common" };
+            let id = server.http.trigger(event, json!({"n": n})).await["id"].as_str().unwrap().to_owned();
+            times.push(server.http.event_in_state(&id, "delivered").await["time"].as_str().unwrap().to_owned());
+        }
+        receiver.take(6).await;
+        let list = async |query: &str| {
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("/webhooks/subscriptions/{subscription}/deliveries?{query}&limit=2{cursor}");
+                let page = ada.get(&path).await;
+                found.extend(
+                    page["data"].as_array().unwrap().iter().map(|one| one["event"].as_str().unwrap().to_owned()),
+                );
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => return found,
+                }
+            }
+        };
+        assert_eq!(list("").await.len(), 6);
+        assert_eq!(list("event=a.rare").await, ["a.rare"; 2]);
+        assert_eq!(list("event=b*&state=delivered").await, ["b.common"; 4]);
+        assert!(list("event=b*&state=failed").await.is_empty());
+        assert_eq!(list(&format!("since={}", times[3])).await, ["b.common", "b.common", "a.rare"]);
+        assert_eq!(list(&format!("until={}&event=a*", times[3])).await, ["a.rare"]);
+        assert_eq!(list(&format!("since={}&until={}", times[1], times[3])).await, ["b.common"; 2]);
+        for (query, field) in
+            [("since=yesterday", "since"), ("until=1", "until"), ("event=%20", "event"), ("state=x", "state")]
+        {
+            let path = format!("/webhooks/subscriptions/{subscription}/deliveries?{query}");
+            ada.request(Method::GET, &path).send().await.expect_invalid(field);
+        }
+    }
+}
