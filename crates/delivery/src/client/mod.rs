@@ -158,7 +158,7 @@ impl Client {
             self.authenticate(request.headers_mut(), authenticator).await?;
         }
         let pool = own.as_ref().unwrap_or(&self.plain);
-        self.in_time(self.timeout, exchange_anew(pool, request, max_body)).await
+        self.in_time(self.timeout, over_a_new_connection(pool, request, max_body)).await
     }
 
     /// The connections of those who show a certificate.
@@ -199,7 +199,7 @@ impl Client {
         max_body: usize,
         within: Duration,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
-        self.in_time(within, exchange_anew(&self.plain, request, max_body)).await
+        self.in_time(within, over_a_new_connection(&self.plain, request, max_body)).await
     }
 
     async fn attempt(&self, pool: &Pool, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Reply, ExchangeFailed> {
@@ -241,7 +241,7 @@ async fn send_anew(pool: &Pool, request: Request<Full<Bytes>>) -> Result<(Lent<'
 }
 
 /// Sends a request over a connection of its own, and reads the whole answer.
-async fn exchange_anew(
+async fn over_a_new_connection(
     pool: &Pool,
     request: Request<Full<Bytes>>,
     max_body: usize,

@@ -37,6 +37,26 @@ fn lanes_take_turns() {
 }
 
 #[test]
+fn lanes_with_the_fewest_attempts_in_flight_go_first() {
+    let mut world = World::new(Bounds { in_flight: 12, ..BOUNDS });
+    world.fill(1, 8);
+    let slow: Vec<_> = (0..2).map(|_| world.start().unwrap()).collect();
+    world.fill(2, 8);
+    let mut next = |ended: Option<&Work>| {
+        if let Some(work) = ended {
+            assert!(world.end(work, Feedback::Good).given_back.is_empty());
+        }
+        world.start().map(|work| (if work.subscription == subscription(1) { 1 } else { 2 }, work))
+    };
+    let quick: Vec<_> = (0..2).map(|_| next(None).unwrap()).collect();
+    assert!(quick.iter().all(|(lane, _)| *lane == 2), "before, only the first lane had any in flight");
+    // As many on both sides but for the one that has ended: its lane is next, and had not been by turns.
+    assert_eq!(next(Some(&slow[0])).unwrap().0, 1);
+    assert_eq!(next(Some(&slow[1])).unwrap().0, 1);
+    assert_eq!(next(Some(&quick[0].1)).unwrap().0, 2);
+}
+
+#[test]
 fn accounts_take_turns_however_many_lanes_they_have() {
     let mut world = World::new(Bounds { in_flight: 100, ..BOUNDS });
     for lane in 1..=20 {
