@@ -322,8 +322,9 @@ pub trait Engine: Send + Sync {
     /// [`StoreError::NotFound`] when the claimer's lease has run out.
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Records outcomes: attempts, states, the subscriptions' health and the [notices](crate::notices) of its changes, for those deliveries that `holder` still holds. It does
-    /// until they are given back or rescued, even where its lease has run out meanwhile.
+    /// Records outcomes: attempts, states, the subscriptions' health and the [notices](crate::notices) of its changes, for those
+    /// deliveries that `holder` still holds. It does until they are given back or rescued, even where its lease has run out
+    /// meanwhile.
     ///
     /// # Errors
     /// The store failed; no outcome is recorded.
