@@ -1,4 +1,4 @@
-//! The catalogue's side of a store: accounts, their tokens, their subscriptions.
+//! The catalogue's side of a store: accounts and their subscriptions.
 
 use async_trait::async_trait;
 use hookcast_core::{
@@ -72,32 +72,20 @@ pub enum Replaced {
     Taken,
 }
 
-/// Accounts, tokens, subscriptions. What it has answered is on disk.
+/// Accounts and subscriptions. What it has answered is on disk.
 #[async_trait]
 pub trait Catalogue: Send + Sync {
-    /// Registers an account.
+    /// Registers an account with its first token.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when its `user_id` is taken.
     async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError>;
-
-    /// The account with this access token.
-    ///
-    /// # Errors
-    /// The store failed.
-    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError>;
 
     /// Every account, in the order of registration.
     ///
     /// # Errors
     /// The store failed.
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError>;
-
-    /// Replaces the access token of the account with this `user_id`; the old one is void at once.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when there is no such account.
-    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError>;
 
     /// Makes a subscription, or finds the account's own with the same events and URL and changes nothing.
     ///

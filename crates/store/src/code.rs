@@ -1,6 +1,11 @@
 //! Values as every store keeps them.
 
-use hookcast_core::{delivery::DeliveryState, options::Options, pattern::EventPatterns};
+use hookcast_core::{
+    delivery::DeliveryState,
+    options::Options,
+    pattern::EventPatterns,
+    token::{Scope, TokenName},
+};
 
 use crate::error::StoreError;
 
@@ -45,4 +50,14 @@ pub(crate) fn options(text: &str) -> Result<Options, StoreError> {
 /// How a subscription's options are kept.
 pub(crate) fn options_text(options: &Options) -> Result<String, StoreError> {
     serde_json::to_string(options).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Reads a token's name.
+pub(crate) fn token_name(text: &str) -> Result<TokenName, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt("a token's name is malformed".into()))
+}
+
+/// Reads a token's scope.
+pub(crate) fn scope(text: &str) -> Result<Scope, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt("a token's scope is unknown".into()))
 }

@@ -1,14 +1,15 @@
-//! Where things are kept: five traits by role, which one backend implements, and [`connect`], which picks it by URL.
+//! Where things are kept: six traits by role, which one backend implements, and [`connect`], which picks it by URL.
 //!
 //! Every method is a verb of the domain and atomic by itself; no transaction leaks out. What a store promises beyond its
 //! methods' own words:
 //!
-//! - What [`Engine::accept`] and every method of [`Catalogue`] has answered is on disk.
+//! - What [`Engine::accept`] and every method of [`Access`] and [`Catalogue`] has answered is on disk.
 //! - The outcomes that [`Engine::finish`] takes may be lost with the machine's power. That repeats a delivery and loses none.
 //! - A store may be used by several processes at once.
 //!
 //! To add one: a folder beside `sqlite/`, an arm in [`connect`], a line where the conformance suite is run.
 
+pub mod access;
 pub mod catalogue;
 mod code;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod transition;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub use access::Access;
 pub use catalogue::Catalogue;
 pub use engine::Engine;
 pub use error::{AcceptError, StoreError};
@@ -39,9 +41,9 @@ pub use sqlite::{ServerLock, SqliteLocation};
 pub use transfer::Transfer;
 
 /// One backend in all of its roles.
-pub trait Store: Engine + Catalogue + History + Notices + Transfer {}
+pub trait Store: Engine + Catalogue + Access + History + Notices + Transfer {}
 
-impl<T: Engine + Catalogue + History + Notices + Transfer> Store for T {}
+impl<T: Engine + Catalogue + Access + History + Notices + Transfer> Store for T {}
 
 /// The bounds within which a store keeps what it is given.
 #[derive(Clone, Copy, Debug)]

@@ -15,10 +15,10 @@ use hookcast_core::{
     clock::Timestamp,
     delivery::{Attempt, AttemptResult, DeliveryState},
     event::Event,
-    id::{DeliveryId, EventId, NoticeId, SubscriptionId},
+    id::{AccountId, DeliveryId, EventId, NoticeId, SubscriptionId},
     notice::NoticeKind,
     subscription::Subscription,
-    token::TokenHash,
+    token::{AccessToken, TokenHash},
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +28,10 @@ use crate::{engine::Receipt, error::StoreError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
-    /// Accounts with the hashes of their tokens.
+    /// Accounts.
     Accounts,
+    /// Access tokens, as their hashes.
+    Tokens,
     /// Subscriptions, the deleted ones too: the history refers to them.
     Subscriptions,
     /// Events without their deliveries.
@@ -46,8 +48,9 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order in which they are copied.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accounts,
+        Self::Tokens,
         Self::Subscriptions,
         Self::Events,
         Self::Deliveries,
@@ -67,6 +70,7 @@ impl Section {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
+            Self::Tokens => "tokens",
             Self::Subscriptions => "subscriptions",
             Self::Events => "events",
             Self::Deliveries => "deliveries",
@@ -88,7 +92,9 @@ impl fmt::Display for Section {
 #[derive(Clone, Debug)]
 pub enum Item {
     /// Of [`Section::Accounts`].
-    Account(Account, TokenHash),
+    Account(Account),
+    /// Of [`Section::Tokens`].
+    Token(TokenItem),
     /// Of [`Section::Subscriptions`].
     Subscription(SubscriptionItem),
     /// Of [`Section::Events`].
@@ -101,6 +107,17 @@ pub enum Item {
     IdempotencyKey(IdempotencyKeyItem),
     /// Of [`Section::Notices`].
     Notice(NoticeItem),
+}
+
+/// An access token.
+#[derive(Clone, Debug)]
+pub struct TokenItem {
+    /// Whose it is.
+    pub account: AccountId,
+    /// What is known of it.
+    pub token: AccessToken,
+    /// Its hash.
+    pub hash: TokenHash,
 }
 
 /// A subscription. How much waits for it and when the next is due follows from its deliveries.
@@ -210,7 +227,7 @@ impl Item {
         const FIXED: usize = 256;
         FIXED
             + match self {
-                Self::Account(..) | Self::Fingerprint(_) => 0,
+                Self::Account(_) | Self::Token(_) | Self::Fingerprint(_) => 0,
                 Self::Subscription(item) => item.subscription.url.len(),
                 Self::Event(item) => item.event.payload.get().len(),
                 Self::Delivery(item) => item.attempts.iter().map(attempt_size).sum(),
@@ -225,7 +242,12 @@ impl Item {
         match self {
             Self::Fingerprint(item) => item.expires_at,
             Self::IdempotencyKey(item) => Some(item.expires_at),
-            Self::Account(..) | Self::Subscription(_) | Self::Event(_) | Self::Delivery(_) | Self::Notice(_) => None,
+            Self::Account(_)
+            | Self::Token(_)
+            | Self::Subscription(_)
+            | Self::Event(_)
+            | Self::Delivery(_)
+            | Self::Notice(_) => None,
         }
     }
 }

@@ -77,8 +77,12 @@ fn as_argument(user_id: &str) -> String {
 }
 
 async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let present = auth::writing_token(&state, &headers).await?;
     let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
-    let account = state.store.rotate_token(&account.user_id, TokenHash::of(&token)).await?;
+    let account = state.store.rotate_token(present, TokenHash::of(&token)).await.map_err(|error| match error {
+        // It was rotated or deleted a moment ago.
+        StoreError::NotFound => auth::unknown(),
+        error => error.into(),
+    })?;
     Ok(answer(StatusCode::OK, &account, &token))
 }

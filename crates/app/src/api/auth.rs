@@ -1,6 +1,10 @@
 //! Who asks: bearer tokens (RFC 6750, section 2.1) and their roles.
 
-use hookcast_core::{account::Account, token::TokenHash};
+use hookcast_core::{
+    account::Account,
+    token::{Scope, TokenHash},
+};
+use hookcast_store::access::Bearer;
 use http::{HeaderMap, header};
 use secrecy::SecretString;
 
@@ -11,7 +15,7 @@ use crate::config::RegistrationMode;
 enum Role {
     Registrar,
     Producer,
-    Consumer(Account),
+    Consumer(Bearer),
 }
 
 /// Lets those register accounts who may.
@@ -41,10 +45,37 @@ pub async fn producer(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiEr
     }
 }
 
-/// Finds whose access token it is.
-pub async fn consumer(state: &ApiState, headers: &HeaderMap) -> Result<Account, ApiError> {
-    match role(state, bearer(headers)?).await? {
-        Role::Consumer(account) => Ok(account),
+/// Finds whose access token it is, which may be one for looking only.
+pub async fn reader(state: &ApiState, headers: &HeaderMap) -> Result<Account, ApiError> {
+    Ok(consumer(state, bearer(headers)?).await?.account)
+}
+
+/// Finds whose access token it is, which must be one for changes.
+pub async fn writer(state: &ApiState, headers: &HeaderMap) -> Result<Account, ApiError> {
+    Ok(changing(state, bearer(headers)?).await?.account)
+}
+
+/// The same; answers the token that was used.
+pub async fn writing_token(state: &ApiState, headers: &HeaderMap) -> Result<TokenHash, ApiError> {
+    let hash = bearer(headers)?;
+    changing(state, hash).await?;
+    Ok(hash)
+}
+
+async fn changing(state: &ApiState, hash: TokenHash) -> Result<Bearer, ApiError> {
+    let found = consumer(state, hash).await?;
+    match found.token.scope {
+        Scope::Write => Ok(found),
+        Scope::Read => Err(ApiError::forbidden(format!(
+            "the token `{}` may only read: use one of scope `write`, which `POST /webhooks/account/tokens` makes",
+            found.token.name
+        ))),
+    }
+}
+
+async fn consumer(state: &ApiState, hash: TokenHash) -> Result<Bearer, ApiError> {
+    match role(state, hash).await? {
+        Role::Consumer(found) => Ok(found),
         _ => Err(ApiError::forbidden("this takes an account's access token, and yours is another valid one")),
     }
 }
@@ -56,10 +87,19 @@ async fn role(state: &ApiState, hash: TokenHash) -> Result<Role, ApiError> {
     if hash == state.trigger_token {
         return Ok(Role::Producer);
     }
-    match state.store.account_by_token(hash).await? {
-        Some(account) => Ok(Role::Consumer(account)),
-        None => Err(ApiError::unauthorized("the token is not known here")),
+    let found = state.store.bearer(hash).await?.ok_or_else(unknown)?;
+    match found.token.expires_at {
+        Some(end) if found.token.has_expired(state.clock.now()) => Err(ApiError::unauthorized(format!(
+            "the token `{}` has expired ({end}): use another one, or make one with `POST /webhooks/account/tokens`",
+            found.token.name
+        ))),
+        _ => Ok(Role::Consumer(found)),
     }
+}
+
+/// 401: nobody's token.
+pub fn unknown() -> ApiError {
+    ApiError::unauthorized("the token is not known here")
 }
 
 fn bearer(headers: &HeaderMap) -> Result<TokenHash, ApiError> {

@@ -108,7 +108,7 @@ struct WholeView {
 }
 
 async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::reader(&state, &headers).await?;
     let record = own(&state, &account, query::id(id)?).await?;
     let event = state.store.event(record.event, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
     let view = WholeView { delivery: View::for_owner(record, state.clock.now()), payload: event.event.payload };
@@ -134,7 +134,7 @@ async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::reader(&state, &headers).await?;
     let id: SubscriptionId = query::id(id)?;
     let wanted = Wanted::read(&uri)?;
     let page = query::page(&uri)?;

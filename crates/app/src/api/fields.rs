@@ -1,6 +1,6 @@
 //! The members of a JSON object, each taken out by name and rule, so that an error can name the member and the rule.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt, str::FromStr};
 
 use serde::{
     Deserialize,
@@ -63,6 +63,15 @@ impl<'a> Fields<'a> {
     /// 422 when it is not, or is no string.
     pub fn string(&mut self, name: &str) -> Result<Cow<'a, str>, ApiError> {
         text(name, self.required(name)?)
+    }
+
+    /// Takes a string out that must be there, of a type that says itself what is wrong.
+    ///
+    /// # Errors
+    /// 422 when it is not there, or is no such string.
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Result<T, ApiError> {
+        let text = self.string(name)?;
+        text.parse().map_err(|error: T::Err| ApiError::invalid_field(name, &error.to_string()))
     }
 
     /// Takes a string out that may be absent or null.

@@ -14,6 +14,7 @@ mod redelivery;
 mod subscription_view;
 mod subscriptions;
 mod test_delivery;
+mod tokens;
 mod trigger;
 mod webhook_keys;
 mod why;
@@ -141,9 +142,11 @@ impl fmt::Debug for ApiState {
 
 /// Every route. Each answers with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
-    let routes: [(&str, MethodRouter<ApiState>); 17] = [
+    let routes: [(&str, MethodRouter<ApiState>); 19] = [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
+        ("/webhooks/account/tokens", tokens::routes()),
+        ("/webhooks/account/tokens/{name}", tokens::one_routes()),
         ("/webhooks/subscribe", subscriptions::subscribe_routes()),
         ("/webhooks/subscriptions", subscriptions::list_routes()),
         ("/webhooks/subscriptions/{id}", subscriptions::routes()),

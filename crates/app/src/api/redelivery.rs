@@ -34,7 +34,7 @@ pub fn subscription_routes() -> MethodRouter<ApiState> {
 }
 
 async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::writer(&state, &headers).await?;
     let record = deliveries::own(&state, &account, query::id(id)?).await?;
     if again(&state, record.subscription, vec![record.id]).await? == 0 {
         // It may have changed since it was read, so that the reason is looked for now.
@@ -59,7 +59,7 @@ struct Redelivered {
 }
 
 async fn since(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, request.headers()).await?;
+    let account = auth::writer(&state, request.headers()).await?;
     let id: SubscriptionId = query::id(id)?;
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
     let body = body::read_json(&state, request, body::SMALL).await?;

@@ -140,7 +140,7 @@ impl ApiState {
 }
 
 async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, request.headers()).await?;
+    let account = auth::writer(&state, request.headers()).await?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let events = wishes::events(&mut fields)?.ok_or_else(|| ApiError::invalid_field("event", "is missing"))?;
@@ -199,14 +199,14 @@ fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, 
 }
 
 async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::reader(&state, &headers).await?;
     let page = state.store.subscriptions(account.id, query::page(&uri)?).await?;
     let views: Vec<View> = page.items.into_iter().map(|status| state.view_in_any_case(status)).collect();
     Ok(Json(query::List::new(views, page.next)).into_response())
 }
 
 async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::reader(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
     Ok(Json(state.view_in_any_case(status)).into_response())
 }
@@ -235,7 +235,7 @@ impl Change {
 }
 
 async fn change(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, request.headers()).await?;
+    let account = auth::writer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
@@ -332,7 +332,7 @@ async fn settle(
 }
 
 async fn remove(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::writer(&state, &headers).await?;
     state.store.unsubscribe(account.id, query::id(id)?, state.clock.now()).await.map_err(not_found)?;
     state.refresh_catalogue().await;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -344,7 +344,7 @@ async fn rotate_secret(
     id: query::Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, request.headers()).await?;
+    let account = auth::writer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_optional_json(&state, request, body::SMALL).await?;
     let (given, overlap) = match &body {
@@ -377,7 +377,7 @@ async fn rotate_secret(
 
 /// Asks the callback now whether it wants the events.
 async fn verify(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, &headers).await?;
+    let account = auth::writer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
     let answered = consent::ask(&state, status).await?;
     Ok(Json(state.view_answered(answered)?).into_response())

@@ -126,7 +126,7 @@ struct GotFailure {
 }
 
 async fn try_out(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
-    let account = auth::consumer(&state, request.headers()).await?;
+    let account = auth::writer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_optional_json(&state, request, state.limits.request_size).await?;
     let bytes = body.as_ref().map_or(&b"{}"[..], |body| &body.bytes);

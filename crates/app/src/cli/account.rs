@@ -49,7 +49,8 @@ pub enum Command {
     },
     /// Give an account a new access token and print it, this once; the old one is void at once
     ///
-    /// Its subscriptions and their secrets stay as they are.
+    /// It is the token `default`, with which an account begins. Its subscriptions and their secrets stay as they are, and so do
+    /// tokens that it has made for itself.
     ///
     /// Exit codes: 0 the new token is valid; 1 there is no such account, or the store cannot be used, and the old one still is.
     RotateToken {
@@ -112,12 +113,16 @@ async fn work(store: &Arc<dyn Store>, command: Command) -> anyhow::Result<()> {
         }
         Command::RotateToken { user_id, json } => {
             let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
-            let account = store.rotate_token(&user_id, TokenHash::of(&token)).await.map_err(|error| match error {
-                StoreError::NotFound => {
-                    anyhow::anyhow!("there is no account `{user_id}`; `hookcast account list` shows those there are")
-                }
-                error => error.into(),
-            })?;
+            let account = store.reset_token(&user_id, TokenHash::of(&token), SystemClock.now()).await.map_err(
+                |error| match error {
+                    StoreError::NotFound => {
+                        anyhow::anyhow!(
+                            "there is no account `{user_id}`; `hookcast account list` shows those there are"
+                        )
+                    }
+                    error => error.into(),
+                },
+            )?;
             print_token(&account, &token, json)?;
         }
     }

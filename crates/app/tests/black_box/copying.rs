@@ -26,7 +26,8 @@ impl Home {
         let database = Connection::open(self.database()).unwrap();
         database.execute("ATTACH ? AS copy", [self.target().to_str().unwrap()]).unwrap();
         let count = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
-        let tables = ["accounts", "lanes", "events", "deliveries", "attempts", "fingerprints", "idempotency_keys"];
+        let tables =
+            ["accounts", "tokens", "lanes", "events", "deliveries", "attempts", "fingerprints", "idempotency_keys"];
         for table in tables {
             for (one, other) in [("main", "copy"), ("copy", "main")] {
                 let sql = format!("SELECT * FROM {one}.{table} EXCEPT SELECT * FROM {other}.{table}");
@@ -115,7 +116,7 @@ async fn the_urls_may_be_in_the_environment() {
     let home = home.set("HOOKCAST_COPY_FROM", SOURCE).set("HOOKCAST_COPY_TO", TARGET);
     let ended = home.hookcast(&["store", "copy", "--json"]).expect(0);
     let copied = json!({
-        "accounts": 1, "subscriptions": 0, "events": 0, "deliveries": 0, "fingerprints": 0, "idempotency_keys": 0, "notices": 0
+        "accounts": 1, "subscriptions": 0, "tokens": 1, "events": 0, "deliveries": 0, "fingerprints": 0, "idempotency_keys": 0, "notices": 0
     });
     let said = json!({"from": SOURCE, "to": TARGET, "copied": copied, "digests_agree": true});
     assert_eq!(ended.json(), said);

@@ -1,6 +1,6 @@
-//! Accounts and their tokens.
+//! Accounts, and the tokens that they begin with.
 
-use super::world::{World, pages};
+use super::world::{NOW, World, owner, pages};
 use crate::StoreError;
 
 cases![
@@ -8,8 +8,8 @@ cases![
     an_unknown_token_finds_nobody,
     a_user_id_is_taken_once,
     a_user_id_is_taken_once_by_two_processes_at_once,
-    a_rotated_token_is_void_at_once,
-    a_token_is_rotated_for_nobody_unknown,
+    a_token_that_was_reset_is_void_at_once,
+    a_token_is_reset_for_nobody_unknown,
     accounts_are_listed_in_the_order_of_registration,
 ];
 
@@ -20,13 +20,13 @@ async fn an_account_is_found_by_its_token(world: World) {
     world.store().create_account(ada.clone(), ada_token).await.unwrap();
     world.store().create_account(bob.clone(), bob_token).await.unwrap();
 
-    assert_eq!(world.store().account_by_token(ada_token).await.unwrap(), Some(ada));
-    assert_eq!(world.process().await.store.account_by_token(bob_token).await.unwrap(), Some(bob));
+    assert_eq!(owner(world.store(), ada_token).await, Some(ada));
+    assert_eq!(owner(&world.process().await.store, bob_token).await, Some(bob));
 }
 
 async fn an_unknown_token_finds_nobody(world: World) {
     world.account("ada").await;
-    assert_eq!(world.store().account_by_token(world.new_token()).await.unwrap(), None);
+    assert_eq!(owner(world.store(), world.new_token()).await, None);
 }
 
 async fn a_user_id_is_taken_once(world: World) {
@@ -34,9 +34,9 @@ async fn a_user_id_is_taken_once(world: World) {
     let (namesake, token) = (world.new_account("ada"), world.new_token());
     assert!(matches!(world.store().create_account(namesake, token).await, Err(StoreError::Conflict)));
 
-    assert_eq!(world.store().account_by_token(token).await.unwrap(), None);
+    assert_eq!(owner(world.store(), token).await, None);
     assert_eq!(all(&world, 10).await, ["ada"]);
-    assert_eq!(world.store().rotate_token("ada", world.new_token()).await.unwrap(), ada);
+    assert_eq!(world.store().reset_token("ada", world.new_token(), NOW).await.unwrap(), ada);
 }
 
 async fn a_user_id_is_taken_once_by_two_processes_at_once(world: World) {
@@ -50,24 +50,24 @@ async fn a_user_id_is_taken_once_by_two_processes_at_once(world: World) {
     assert_eq!(all(&world, 10).await, ["ada"]);
 }
 
-async fn a_rotated_token_is_void_at_once(world: World) {
+async fn a_token_that_was_reset_is_void_at_once(world: World) {
     let (ada, bob) = (world.new_account("ada"), world.new_account("bob"));
     let (old, new, bobs) = (world.new_token(), world.new_token(), world.new_token());
     world.store().create_account(ada.clone(), old).await.unwrap();
     world.store().create_account(bob.clone(), bobs).await.unwrap();
 
-    assert_eq!(world.store().rotate_token("ada", new).await.unwrap(), ada);
+    assert_eq!(world.store().reset_token("ada", new, NOW).await.unwrap(), ada);
     for store in [world.store(), &world.process().await.store] {
-        assert_eq!(store.account_by_token(old).await.unwrap(), None);
-        assert_eq!(store.account_by_token(new).await.unwrap(), Some(ada.clone()));
-        assert_eq!(store.account_by_token(bobs).await.unwrap(), Some(bob.clone()));
+        assert_eq!(owner(store, old).await, None);
+        assert_eq!(owner(store, new).await, Some(ada.clone()));
+        assert_eq!(owner(store, bobs).await, Some(bob.clone()));
     }
 }
 
-async fn a_token_is_rotated_for_nobody_unknown(world: World) {
+async fn a_token_is_reset_for_nobody_unknown(world: World) {
     world.account("ada").await;
-    let rotated = world.store().rotate_token("Ada", world.new_token()).await;
-    assert!(matches!(rotated, Err(StoreError::NotFound)));
+    let reset = world.store().reset_token("Ada", world.new_token(), NOW).await;
+    assert!(matches!(reset, Err(StoreError::NotFound)));
 }
 
 async fn accounts_are_listed_in_the_order_of_registration(world: World) {

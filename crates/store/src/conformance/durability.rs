@@ -6,7 +6,7 @@ use hookcast_core::{delivery::DeliveryState, policy::Deduplicate};
 
 use super::{
     process::{delivered, failed, retried},
-    world::{ALL, NOW, World, at},
+    world::{ALL, NOW, World, at, owner},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,7 +30,7 @@ async fn accounts_and_subscriptions_stay(world: World) {
     let version = world.version().await;
 
     let world = world.reopened().await;
-    assert_eq!(world.store().account_by_token(token).await.unwrap(), Some(account.clone()));
+    assert_eq!(owner(world.store(), token).await, Some(account.clone()));
     assert_eq!(world.version().await, version);
     let listed = world.store().subscriptions(account.id, ALL).await.unwrap().items;
     let listed: Vec<_> = listed.iter().map(|status| (status.subscription.id, status.subscription.is_active)).collect();

@@ -8,7 +8,7 @@ use hookcast_core::{
     options::{Options, Ordering},
     policy::{BreakerPolicy, DeactivationPolicy, Deduplicate},
     subscription::Subscription,
-    token::TokenHash,
+    token::{AccessToken, Scope, TokenHash},
 };
 
 use super::{
@@ -39,8 +39,13 @@ pub(crate) async fn fill(world: &World) -> Full {
         world.store().create_account(account, token).await.unwrap();
         tokens.push(token);
     }
-    let zoe = world.store().account_by_token(tokens[0]).await.unwrap().unwrap();
-    let ada = world.store().account_by_token(tokens[1]).await.unwrap().unwrap();
+    let zoe = world.store().bearer(tokens[0]).await.unwrap().unwrap().account;
+    let ada = world.store().bearer(tokens[1]).await.unwrap().unwrap().account;
+    for (name, scope, end) in [("ci", Scope::Read, Some(at(9))), ("z", Scope::Write, None), ("a", Scope::Read, None)] {
+        let token = AccessToken { name: name.parse().unwrap(), scope, created_at: at(5), expires_at: end };
+        tokens.push(world.new_token());
+        world.store().create_token(ada.id, token, tokens[tokens.len() - 1]).await.unwrap();
+    }
     let mut subscriptions = Vec::new();
     for (account, url) in [(&zoe, "1"), (&ada, "2"), (&zoe, "3"), (&ada, "4"), (&zoe, "5")] {
         subscriptions.push(world.subscription(account, "x", &format!("https://example.org/{url}?é")).await);
@@ -109,7 +114,8 @@ pub(crate) async fn seen(world: &World, full: &Full) -> Vec<String> {
     let store = world.store();
     note("accounts", &store.accounts(ALL).await.unwrap().items);
     for token in &full.tokens {
-        let account = store.account_by_token(*token).await.unwrap().unwrap();
+        let account = store.bearer(*token).await.unwrap().unwrap().account;
+        note("tokens", &store.tokens(account.id).await.unwrap());
         let mut statuses = store.subscriptions(account.id, ALL).await.unwrap().items;
         for status in &mut statuses {
             // Each store counts its own changes.

@@ -62,5 +62,6 @@ mod redelivery;
 mod replacing;
 mod retention;
 mod subscriptions;
+mod tokens;
 mod transfer;
 mod transitions;

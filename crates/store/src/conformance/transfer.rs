@@ -6,6 +6,7 @@ use hookcast_core::{
     clock::{Clock, Timestamp},
     delivery::DeliveryState,
     policy::Deduplicate,
+    token::AccessToken,
 };
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     Limits, Store,
     engine::Role,
     transfer::{
-        Item, Portion, Progress, Section, Step,
+        Item, Portion, Progress, Section, Step, TokenItem,
         copy::{CopyError, Phase, Status, copy},
     },
 };
@@ -332,7 +333,7 @@ async fn an_item_that_refers_to_nothing_is_refused(world: World) {
     let place = world.another_place().await;
     let target = place.open(Limits::default()).await;
     let progress = Progress { next: None, copied: BTreeMap::new() };
-    for section in [Section::Subscriptions, Section::Deliveries] {
+    for section in [Section::Tokens, Section::Subscriptions, Section::Deliveries] {
         let orphans = items(&**world.store(), section, ONE).await;
         assert!(target.import(orphans, &progress).await.is_err());
         assert!(items(&*target, section, ONE).await.is_empty());
@@ -342,10 +343,13 @@ async fn an_item_that_refers_to_nothing_is_refused(world: World) {
 
 async fn an_import_that_contradicts_is_refused(world: World) {
     let ada = world.account("ada").await;
-    let namesake = Item::Account(world.new_account("ada"), world.new_token());
+    let namesake = Item::Account(world.new_account("ada"));
     let progress = Progress { next: None, copied: BTreeMap::new() };
-    let other = Item::Account(world.new_account("bob"), world.new_token());
+    let other = Item::Account(world.new_account("bob"));
     assert!(world.store().import(vec![other, namesake], &progress).await.is_err());
+    let token = AccessToken::first(NOW);
+    let another = Item::Token(TokenItem { account: ada.id, token, hash: world.new_token() });
+    assert!(world.store().import(vec![another], &progress).await.is_err(), "there is one of this name");
     assert_eq!(world.store().accounts(ALL).await.unwrap().items, [ada]);
     assert_eq!(world.store().progress().await.unwrap(), None);
 }
@@ -399,10 +403,10 @@ async fn a_source_that_changes_is_noticed(world: World) {
     // As if it were to be checked once more.
     let progress = Progress { next: None, copied: BTreeMap::new() };
     target.import(Vec::new(), &progress).await.unwrap();
-    world.store().rotate_token("zoe", world.new_token()).await.unwrap();
+    world.store().reset_token("zoe", world.new_token(), NOW).await.unwrap();
     let differs = copied(&**world.store(), &*target).await;
-    assert!(matches!(differs, Err(CopyError::Differs(Section::Accounts))));
-    world.store().rotate_token("zoe", full.tokens[0]).await.unwrap();
+    assert!(matches!(differs, Err(CopyError::Differs(Section::Tokens))));
+    world.store().reset_token("zoe", full.tokens[0], NOW).await.unwrap();
     world.set_active(&full.subscriptions[0], false, NOW).await;
     let differs = copied(&**world.store(), &*target).await;
     assert!(matches!(differs, Err(CopyError::Differs(Section::Subscriptions))));

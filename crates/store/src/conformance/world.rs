@@ -66,6 +66,11 @@ pub(crate) async fn pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> Page
     }
 }
 
+/// The account that a token leads to.
+pub(crate) async fn owner(store: &Arc<dyn Store>, token: TokenHash) -> Option<Account> {
+    store.bearer(token).await.unwrap().map(|bearer| bearer.account)
+}
+
 /// A store and the process that most cases act as.
 pub(crate) struct World {
     place: Place,

@@ -1,4 +1,4 @@
-//! Accounts, tokens, subscriptions.
+//! Accounts and subscriptions.
 
 use async_trait::async_trait;
 use hookcast_core::{
@@ -7,7 +7,7 @@ use hookcast_core::{
     id::{AccountId, SubscriptionId},
     notice::NoticeKind,
     subscription::Subscription,
-    token::TokenHash,
+    token::{TokenHash, TokenName},
 };
 use tokio_postgres::{
     Row,
@@ -35,21 +35,16 @@ use crate::{
 const CHUNK: i64 = 10_000;
 
 const CREATE_ACCOUNT: Statement = Statement {
-    sql: "INSERT INTO hookcast.accounts (id, user_id, user_email, token_hash, created_at) VALUES ($1, $2, $3, $4, $5)",
-    types: &[Type::UUID, Type::TEXT, Type::TEXT, Type::BYTEA, Type::INT8],
-};
-const ACCOUNT_BY_TOKEN: Statement = Statement {
-    sql: "SELECT id, user_id, user_email, created_at FROM hookcast.accounts WHERE token_hash = $1",
-    types: &[Type::BYTEA],
+    sql: "WITH new AS (
+              INSERT INTO hookcast.accounts (id, user_id, user_email, created_at) VALUES ($1, $2, $3, $5)
+              RETURNING key, created_at)
+          INSERT INTO hookcast.tokens (account, name, hash, scope, created_at)
+          SELECT key, $6, $4, 'write', created_at FROM new RETURNING key",
+    types: &[Type::UUID, Type::TEXT, Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT],
 };
 const ACCOUNTS: Statement = Statement {
     sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts WHERE key > $1 ORDER BY key LIMIT $2",
     types: &[Type::INT8, Type::INT8],
-};
-const ROTATE_TOKEN: Statement = Statement {
-    sql: "UPDATE hookcast.accounts SET token_hash = $1 WHERE user_id = $2
-          RETURNING id, user_id, user_email, created_at",
-    types: &[Type::BYTEA, Type::TEXT],
 };
 const ACCOUNT_KEY: Statement =
     Statement { sql: "SELECT key FROM hookcast.accounts WHERE id = $1", types: &[Type::UUID] };
@@ -153,24 +148,15 @@ impl Catalogue for PostgresStore {
     async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError> {
         let id = uuid(account.id.to_bytes());
         let (token, created_at) = (token.to_bytes().to_vec(), account.created_at.as_millis());
-        self.write(&CREATE_ACCOUNT, &[&id, &account.user_id, &account.user_email, &token, &created_at]).await?;
+        let (email, name) = (&account.user_email, TokenName::first());
+        self.write(&CREATE_ACCOUNT, &[&id, &account.user_id, email, &token, &created_at, &name.as_str()]).await?;
         Ok(())
-    }
-
-    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError> {
-        let found = self.shared.pool.query(&ACCOUNT_BY_TOKEN, &[&token.to_bytes().to_vec()]).await?;
-        found.first().map(|row| rows::account(row, 0)).transpose()
     }
 
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
         let found = self.shared.pool.query(&ACCOUNTS, &[&after(page), &one_more(page)]).await?;
         let account = |row: &Row| Ok((natural(get(row, 0)?), rows::account(row, 1)?));
         Ok(Page::from_rows(found.iter().map(account).collect::<Result<_, StoreError>>()?, page.limit))
-    }
-
-    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError> {
-        let rotated = self.write(&ROTATE_TOKEN, &[&token.to_bytes().to_vec(), &user_id]).await?;
-        rows::account(rotated.first().ok_or(StoreError::NotFound)?, 0)
     }
 
     async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {

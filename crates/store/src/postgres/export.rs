@@ -10,8 +10,8 @@ use super::{
     log, notices,
     pool::{Pool, Statement},
     rows::{
-        self, event_id, failures, get, md5, natural, notice_id, optional_time, receipts, select_status, state_of,
-        subscription_id, subscription_status, time,
+        self, account_id, event_id, failures, get, md5, natural, notice_id, optional_time, receipts, select_status,
+        state_of, subscription_id, subscription_status, time,
     },
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     error::StoreError,
     transfer::{
         DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
-        Portion, Section, SubscriptionItem,
+        Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -42,8 +42,14 @@ macro_rules! bounded {
 }
 
 const ACCOUNTS: Statement = Statement {
-    sql: "SELECT key, id, user_id, user_email, created_at, token_hash FROM hookcast.accounts
+    sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts
           WHERE key > $2 ORDER BY key LIMIT $1",
+    types: &[Type::INT8, Type::INT8],
+};
+const TOKENS: Statement = Statement {
+    sql: "SELECT t.key, a.id, t.name, t.scope, t.created_at, t.expires_at, t.hash
+          FROM hookcast.tokens t JOIN hookcast.accounts a ON a.key = t.account
+          WHERE t.key > $2 ORDER BY t.key LIMIT $1",
     types: &[Type::INT8, Type::INT8],
 };
 const SUBSCRIPTIONS: Statement =
@@ -126,10 +132,11 @@ async fn read(pool: &Pool, section: Section, after: Option<Place>, portion: Port
     let wrong = || StoreError::Corrupt(format!("a place among the {section} makes no sense"));
     let after = after.as_ref().map(|Place(text)| text.as_str());
     match section {
-        Section::Accounts | Section::Subscriptions | Section::Notices => {
+        Section::Accounts | Section::Tokens | Section::Subscriptions | Section::Notices => {
             let key: i64 = after.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
             let statement = match section {
                 Section::Accounts => &ACCOUNTS,
+                Section::Tokens => &TOKENS,
                 Section::Notices => &NOTICES,
                 _ => &SUBSCRIPTIONS,
             };
@@ -161,7 +168,8 @@ fn pair<T: FromStr>(place: &str) -> Option<(i64, T)> {
 /// The item of a row, and its place.
 fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
     Ok(match section {
-        Section::Accounts => (get::<i64>(row, 0)?.to_string(), account(row)?),
+        Section::Accounts => (get::<i64>(row, 0)?.to_string(), Item::Account(rows::account(row, 1)?)),
+        Section::Tokens => (get::<i64>(row, 0)?.to_string(), token(row)?),
         Section::Subscriptions => (get::<i64>(row, 0)?.to_string(), subscription(row)?),
         Section::Events => (format!("{} {}", get::<i64>(row, 2)?, get::<Uuid>(row, 0)?), event(row)?),
         Section::Deliveries => (format!("{} {}", get::<i64>(row, 0)?, get::<i64>(row, 1)?), delivery(row)?),
@@ -171,8 +179,12 @@ fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
     })
 }
 
-fn account(row: &Row) -> Result<Item, StoreError> {
-    Ok(Item::Account(rows::account(row, 1)?, TokenHash::from_bytes(digest(row, 5)?)))
+fn token(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::Token(TokenItem {
+        account: account_id(row, 1)?,
+        token: rows::token(row, 2)?,
+        hash: TokenHash::from_bytes(digest(row, 6)?),
+    }))
 }
 
 fn subscription(row: &Row) -> Result<Item, StoreError> {

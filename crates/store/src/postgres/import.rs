@@ -8,9 +8,11 @@ use hookcast_core::{
     delivery::DeliveryState,
     id::{AccountId, EventId, SubscriptionId},
     subscription::Health,
-    token::TokenHash,
 };
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
 use super::{
@@ -27,16 +29,34 @@ use crate::{
     error::StoreError,
     transfer::{
         DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, SubscriptionItem,
+        TokenItem,
     },
 };
 
 const INSERT_ACCOUNTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.accounts (id, user_id, user_email, token_hash, created_at)
-          SELECT id, user_id, user_email, token_hash, created_at
-          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::int8[])
-              WITH ORDINALITY AS i (id, user_id, user_email, token_hash, created_at, ord)
+    sql: "INSERT INTO hookcast.accounts (id, user_id, user_email, created_at)
+          SELECT id, user_id, user_email, created_at
+          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[])
+              WITH ORDINALITY AS i (id, user_id, user_email, created_at, ord)
           ORDER BY ord ON CONFLICT (id) DO NOTHING",
-    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BYTEA_ARRAY, Type::INT8_ARRAY],
+    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
+};
+const INSERT_TOKENS: Statement = Statement {
+    sql: "INSERT INTO hookcast.tokens (account, name, hash, scope, created_at, expires_at)
+          SELECT i.account, i.name, i.hash, i.scope, i.created_at, i.expires_at
+          FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::text[], $5::int8[], $6::int8[])
+              WITH ORDINALITY AS i (account, name, hash, scope, created_at, expires_at, ord)
+          WHERE NOT EXISTS (SELECT FROM hookcast.tokens t
+              WHERE t.account = i.account AND t.name = i.name AND t.hash = i.hash)
+          ORDER BY ord",
+    types: &[
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+    ],
 };
 const ACCOUNT_KEYS: Statement =
     Statement { sql: "SELECT key, id FROM hookcast.accounts WHERE id = ANY($1)", types: &[Type::UUID_ARRAY] };
@@ -192,6 +212,7 @@ pub(super) async fn import(shared: &Shared, items: &[Item], progress: &Progress)
 
     let mut transaction = shared.pool.begin(Commit::Durable).await?;
     accounts(&transaction, &sorted.accounts).await?;
+    tokens(&transaction, &sorted.tokens).await?;
     self::subscriptions(&transaction, &sorted.subscriptions).await?;
     events(&transaction, &sorted.events).await?;
     deliveries(&transaction, &sorted.deliveries, &keys).await?;
@@ -208,7 +229,8 @@ pub(super) async fn import(shared: &Shared, items: &[Item], progress: &Progress)
 /// Items by their kind.
 #[derive(Default)]
 struct Sorted<'i> {
-    accounts: Vec<(&'i Account, TokenHash)>,
+    accounts: Vec<&'i Account>,
+    tokens: Vec<&'i TokenItem>,
     subscriptions: Vec<&'i SubscriptionItem>,
     events: Vec<&'i EventItem>,
     deliveries: Vec<&'i DeliveryItem>,
@@ -222,7 +244,8 @@ impl<'i> Sorted<'i> {
         let mut sorted = Self::default();
         for item in items {
             match item {
-                Item::Account(account, token) => sorted.accounts.push((account, *token)),
+                Item::Account(account) => sorted.accounts.push(account),
+                Item::Token(item) => sorted.tokens.push(item),
                 Item::Subscription(item) => sorted.subscriptions.push(item),
                 Item::Event(item) => sorted.events.push(item),
                 Item::Delivery(item) => sorted.deliveries.push(item),
@@ -242,16 +265,36 @@ impl<'i> Sorted<'i> {
     }
 }
 
-async fn accounts(transaction: &Transaction, items: &[(&Account, TokenHash)]) -> Result<(), StoreError> {
+async fn accounts(transaction: &Transaction, items: &[&Account]) -> Result<(), StoreError> {
     if items.is_empty() {
         return Ok(());
     }
-    let ids = column(items, |(account, _)| uuid(account.id.to_bytes()));
-    let user_ids = column(items, |(account, _)| account.user_id.as_str());
-    let emails = column(items, |(account, _)| account.user_email.as_deref());
-    let tokens = column(items, |(_, token)| token.to_bytes().to_vec());
-    let created = column(items, |(account, _)| account.created_at.as_millis());
-    transaction.query(&INSERT_ACCOUNTS, &[&ids, &user_ids, &emails, &tokens, &created]).await.map(drop)
+    let ids = column(items, |account| uuid(account.id.to_bytes()));
+    let user_ids = column(items, |account| account.user_id.as_str());
+    let emails = column(items, |account| account.user_email.as_deref());
+    let created = column(items, |account| account.created_at.as_millis());
+    transaction.query(&INSERT_ACCOUNTS, &[&ids, &user_ids, &emails, &created]).await.map(drop)
+}
+
+async fn tokens(transaction: &Transaction, items: &[&TokenItem]) -> Result<(), StoreError> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let owners = column(items, |item| uuid(item.account.to_bytes()));
+    let accounts = account_keys(&transaction.query(&ACCOUNT_KEYS, &[&owners]).await?)?;
+    let account = |id: AccountId| accounts.get(&id).copied().ok_or_else(|| missing(&id));
+    let owners: Vec<i64> = items.iter().map(|item| account(item.account)).collect::<Result<_, _>>()?;
+    let names = column(items, |item| item.token.name.as_str());
+    let hashes = column(items, |item| item.hash.to_bytes().to_vec());
+    let scopes = column(items, |item| item.token.scope.as_str());
+    let created = column(items, |item| item.token.created_at.as_millis());
+    let expires = column(items, |item| item.token.expires_at.map(Timestamp::as_millis));
+    let columns: [&(dyn ToSql + Sync); 6] = [&owners, &names, &hashes, &scopes, &created, &expires];
+    transaction.query(&INSERT_TOKENS, &columns).await.map(drop)
+}
+
+fn account_keys(rows: &[Row]) -> Result<HashMap<AccountId, i64>, StoreError> {
+    rows.iter().map(|row| Ok((account_id(row, 1)?, get(row, 0)?))).collect()
 }
 
 async fn subscriptions(transaction: &Transaction, items: &[&SubscriptionItem]) -> Result<(), StoreError> {
@@ -265,8 +308,7 @@ async fn subscriptions(transaction: &Transaction, items: &[&SubscriptionItem]) -
         .await?;
     let [_, known, accounts] = answers.as_slice() else { return Err(StoreError::NotFound) };
     let known: BTreeSet<SubscriptionId> = known.iter().map(|row| subscription_id(row, 0)).collect::<Result<_, _>>()?;
-    let accounts: HashMap<AccountId, i64> =
-        accounts.iter().map(|row| Ok((account_id(row, 1)?, get(row, 0)?))).collect::<Result<_, StoreError>>()?;
+    let accounts = account_keys(accounts)?;
     let new: Vec<_> = items.iter().filter(|item| !known.contains(&item.subscription.id)).collect();
     if new.is_empty() {
         return Ok(());

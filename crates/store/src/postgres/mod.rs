@@ -8,6 +8,7 @@
 //!   there is work.
 
 mod accept;
+mod access;
 mod admission;
 mod catalogue;
 mod claim;

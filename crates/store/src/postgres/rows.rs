@@ -13,6 +13,7 @@ use hookcast_core::{
     id::{AccountId, EventId, NoticeId, SubscriptionId},
     sealing::Sealed,
     subscription::{Health, Subscription},
+    token::AccessToken,
 };
 use serde_json::value::RawValue;
 use tokio_postgres::{
@@ -25,7 +26,7 @@ use super::pool::{Pool, Statement};
 pub(super) use crate::code::{integer, natural, options_text, state_code, state_of};
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{options, patterns},
+    code::{options, patterns, scope, token_name},
     engine::Receipt,
     error::StoreError,
 };
@@ -63,6 +64,16 @@ macro_rules! ids {
     )*};
 }
 ids!(account_id: AccountId, subscription_id: SubscriptionId, event_id: EventId, notice_id: NoticeId);
+
+/// Reads a token's `name, scope, created_at, expires_at` from column `at` on.
+pub(super) fn token(row: &Row, at: usize) -> Result<AccessToken, StoreError> {
+    Ok(AccessToken {
+        name: token_name(get(row, at)?)?,
+        scope: scope(get(row, at + 1)?)?,
+        created_at: time(row, at + 2)?,
+        expires_at: optional_time(row, at + 3)?,
+    })
+}
 
 /// An id as a parameter.
 pub(super) fn uuid(bytes: [u8; 16]) -> Uuid {

@@ -1,4 +1,4 @@
-//! Accounts, tokens, subscriptions.
+//! Accounts and subscriptions.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use hookcast_core::{
     clock::Timestamp,
     id::{AccountId, SubscriptionId},
     subscription::Subscription,
-    token::TokenHash,
+    token::{TokenHash, TokenName},
 };
 
 use super::{RedisStore, rows, scripts};
@@ -29,19 +29,10 @@ impl Catalogue for RedisStore {
         call.arg(&account.id.to_bytes()[..])
             .arg(account.user_id)
             .arg(&token.to_bytes()[..])
+            .arg(TokenName::first().as_str())
             .arg(account.created_at.as_millis())
             .arg(account.user_email);
         self.run(&call).await.map(drop)
-    }
-
-    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError> {
-        let mut call = self.call(&scripts::ACCOUNT_BY_TOKEN);
-        call.arg(&token.to_bytes()[..]);
-        match self.run(&call).await {
-            Ok(mut reply) => rows::account(reply.list()?).map(Some),
-            Err(StoreError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
@@ -53,12 +44,6 @@ impl Catalogue for RedisStore {
             accounts.push((reply.natural()?, rows::account(reply.list()?)?));
         }
         Ok(Page::from_rows(accounts, page.limit))
-    }
-
-    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError> {
-        let mut call = self.call(&scripts::ROTATE_TOKEN);
-        call.arg(user_id).arg(&token.to_bytes()[..]);
-        rows::account(self.run(&call).await?.list()?)
     }
 
     async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {

@@ -3,7 +3,7 @@
 use hookcast_core::{
     canonical::ContentMd5,
     delivery::DeliveryState,
-    id::{EventId, NoticeId, SubscriptionId},
+    id::{AccountId, EventId, NoticeId, SubscriptionId},
     token::TokenHash,
 };
 
@@ -20,7 +20,7 @@ use crate::{
     error::StoreError,
     transfer::{
         DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
-        Portion, Section, SubscriptionItem,
+        Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -79,6 +79,11 @@ fn read_place(section: Section, Place(text): &Place) -> Result<After, StoreError
             let number: u64 = text.parse().map_err(|_| corrupt())?;
             After { member: number.to_string().into_bytes(), score: number.to_string() }
         }
+        Section::Tokens => {
+            let (account, name) = scored()?;
+            let account: u64 = account.parse().map_err(|_| corrupt())?;
+            After { member: account.to_string().into_bytes(), score: name.into() }
+        }
         Section::Events => {
             let (score, id) = scored()?;
             let id: EventId = id.parse().map_err(|_| corrupt())?;
@@ -107,7 +112,7 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
     let (item, place) = match section {
         Section::Accounts => {
             let place = row.text()?;
-            (Item::Account(rows::account(row.list()?)?, TokenHash::from_bytes(row.array()?)), place)
+            (Item::Account(rows::account(row.list()?)?), place)
         }
         Section::Subscriptions => {
             let place = row.text()?;
@@ -116,6 +121,7 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
             let deleted_at = rows::optional_timestamp(row)?;
             (Item::Subscription(SubscriptionItem { subscription, deleted_at, expired }), place)
         }
+        Section::Tokens => token(row)?,
         Section::Events => event(row)?,
         Section::Deliveries => delivery(row)?,
         Section::Fingerprints => fingerprint(row)?,
@@ -123,6 +129,14 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
         Section::Notices => notice(row)?,
     };
     Ok((item, Place(place)))
+}
+
+fn token(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let owner = row.text()?;
+    let (account, hash) = (AccountId::from_bytes(row.array()?), TokenHash::from_bytes(row.array()?));
+    let token = rows::token(row.list()?)?;
+    let place = format!("{owner}:{}", token.name);
+    Ok((Item::Token(TokenItem { account, token, hash }), place))
 }
 
 fn event(row: &mut Reply) -> Result<(Item, String), StoreError> {

@@ -1,11 +1,11 @@
 //! What the store takes in from another one.
 
-use hookcast_core::{account::Account, clock::Timestamp, token::TokenHash};
+use hookcast_core::account::Account;
 
 use super::{
     RedisStore,
     notices::reason_name,
-    rows::{attempt_json, state_code},
+    rows::{add_token, attempt_json, or_empty, state_code},
     scripts::{self, Call},
     transfer::name,
 };
@@ -40,7 +40,8 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
 
 fn section_of(item: &Item) -> Section {
     match item {
-        Item::Account(..) => Section::Accounts,
+        Item::Account(_) => Section::Accounts,
+        Item::Token(_) => Section::Tokens,
         Item::Subscription(_) => Section::Subscriptions,
         Item::Event(_) => Section::Events,
         Item::Delivery(_) => Section::Deliveries,
@@ -50,13 +51,10 @@ fn section_of(item: &Item) -> Section {
     }
 }
 
-fn or_empty(time: Option<Timestamp>) -> String {
-    time.map_or(String::new(), |time| time.as_millis().to_string())
-}
-
 fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
     match item {
-        Item::Account(account, token) => add_account(call, account, *token),
+        Item::Account(account) => add_account(call, account),
+        Item::Token(item) => add_token(call, item.account, &item.token, item.hash),
         Item::Subscription(item) => return add_subscription(call, item),
         Item::Event(item) => add_event(call, item),
         Item::Delivery(item) => return add_delivery(call, item),
@@ -67,10 +65,9 @@ fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn add_account(call: &mut Call, account: &Account, token: TokenHash) {
+fn add_account(call: &mut Call, account: &Account) {
     call.arg(&account.id.to_bytes()[..])
         .arg(&account.user_id)
-        .arg(&token.to_bytes()[..])
         .arg(account.created_at.as_millis())
         .arg(i32::from(account.user_email.is_some()))
         .arg(account.user_email.as_deref().unwrap_or_default());

@@ -9,6 +9,7 @@
 //! - [`durability`]: what the server's settings promise. [`room`]: whether its memory is nearly full.
 
 mod accept;
+mod access;
 mod catalogue;
 mod claim;
 mod durability;
@@ -82,6 +83,9 @@ impl RedisStore {
         let mut call = self.call(&scripts::OPEN);
         call.arg(SCHEMA.version).arg(SCHEMA.oldest_reader);
         let mut reply = self.link.ask(&call).await?;
+        while reply.status() == "again" {
+            reply = self.link.ask(&call).await?;
+        }
         if reply.status() == "newer" {
             let (version, reader) = (reply.int()?, reply.int()?);
             return Err(StoreError::Corrupt(format!(

@@ -12,15 +12,19 @@ use hookcast_core::{
     options::Options,
     sealing::Sealed,
     subscription::{Health, Subscription},
+    token::{AccessToken, TokenHash},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::reply::{Reply, malformed};
+use super::{
+    reply::{Reply, malformed},
+    scripts::Call,
+};
 pub(super) use crate::code::state_code;
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{options, patterns, state_of},
+    code::{options, patterns, scope, state_of, token_name},
     error::StoreError,
     history::DeliveryRecord,
 };
@@ -50,6 +54,31 @@ pub(super) fn account(mut row: Reply) -> Result<Account, StoreError> {
         user_email: row.optional_text()?,
         created_at: timestamp(&mut row)?,
     })
+}
+
+/// What the prelude's `token_row` gives.
+pub(super) fn token(mut row: Reply) -> Result<AccessToken, StoreError> {
+    Ok(AccessToken {
+        name: token_name(&row.text()?)?,
+        scope: scope(&row.text()?)?,
+        created_at: timestamp(&mut row)?,
+        expires_at: optional_timestamp(&mut row)?,
+    })
+}
+
+/// A token as the scripts take it.
+pub(super) fn add_token(call: &mut Call, account: AccountId, token: &AccessToken, hash: TokenHash) {
+    call.arg(&account.to_bytes()[..])
+        .arg(token.name.as_str())
+        .arg(&hash.to_bytes()[..])
+        .arg(token.scope.as_str())
+        .arg(token.created_at.as_millis())
+        .arg(or_empty(token.expires_at));
+}
+
+/// A time that may be none, as the scripts take it.
+pub(super) fn or_empty(time: Option<Timestamp>) -> String {
+    time.map_or(String::new(), |time| time.as_millis().to_string())
 }
 
 /// What the prelude's `status` gives.

@@ -15,8 +15,8 @@ pub(super) struct Schema {
     pub oldest_reader: u32,
 }
 
-// A process that knows nothing of order and breakers breaks both, and cannot read deliveries with a group.
-pub(super) const SCHEMA: Schema = Schema { version: 2, oldest_reader: 2 };
+// A process that knows one token of an account cannot read where the tokens are.
+pub(super) const SCHEMA: Schema = Schema { version: 3, oldest_reader: 3 };
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
@@ -36,6 +36,7 @@ scripts! {
     ACCEPT: "#!lua", "accept";
     IMPORT: "#!lua", "import";
     CREATE_ACCOUNT: "#!lua", "create_account";
+    CREATE_TOKEN: "#!lua", "create_token";
     SUBSCRIBE: "#!lua", "subscribe";
 
     OPEN: "#!lua flags=allow-oom", "open";
@@ -49,6 +50,8 @@ scripts! {
     REDELIVER: "#!lua flags=allow-oom", "redeliver";
     PURGE: "#!lua flags=allow-oom", "purge";
     ROTATE_TOKEN: "#!lua flags=allow-oom", "rotate_token";
+    RESET_TOKEN: "#!lua flags=allow-oom", "reset_token";
+    DELETE_TOKEN: "#!lua flags=allow-oom", "delete_token";
     REPLACE: "#!lua flags=allow-oom", "replace";
     SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
     HURRY: "#!lua flags=allow-oom", "hurry";
@@ -60,7 +63,8 @@ scripts! {
     FINISH_IMPORT: "#!lua flags=allow-oom", "finish_import";
 
     DUE: "#!lua flags=no-writes", "due";
-    ACCOUNT_BY_TOKEN: "#!lua flags=no-writes", "account_by_token";
+    BEARER: "#!lua flags=no-writes", "bearer";
+    TOKENS: "#!lua flags=no-writes", "tokens";
     ACCOUNTS: "#!lua flags=no-writes", "accounts";
     SUBSCRIPTION: "#!lua flags=no-writes", "subscription";
     SUBSCRIPTIONS: "#!lua flags=no-writes", "subscriptions";

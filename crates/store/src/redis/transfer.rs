@@ -50,6 +50,7 @@ impl RedisStore {
 pub(super) fn name(section: Section) -> &'static str {
     match section {
         Section::Accounts => "accounts",
+        Section::Tokens => "tokens",
         Section::Subscriptions => "subscriptions",
         Section::Events => "events",
         Section::Deliveries => "deliveries",

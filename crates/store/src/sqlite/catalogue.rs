@@ -1,4 +1,4 @@
-//! Accounts, tokens, subscriptions.
+//! Accounts and subscriptions.
 
 use async_trait::async_trait;
 use hookcast_core::{
@@ -6,12 +6,12 @@ use hookcast_core::{
     clock::Timestamp,
     id::{AccountId, SubscriptionId},
     subscription::Subscription,
-    token::TokenHash,
+    token::{AccessToken, TokenHash},
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
-    SqliteStore, lanes,
+    SqliteStore, access, lanes,
     rows::{
         self, STATUS_COLUMNS, STATUS_TABLES, STATUS_WIDTH, SubscriptionKey, integer, natural, options_text,
         subscription_status,
@@ -29,26 +29,15 @@ impl Catalogue for SqliteStore {
         self.write(move |transaction| {
             transaction
                 .prepare_cached(
-                    "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?1, ?2, ?3, ?1, ?4)",
                 )?
                 .execute((
                     account.id.to_bytes(),
                     account.user_id,
                     account.user_email,
-                    token.to_bytes(),
                     account.created_at.as_millis(),
                 ))?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn account_by_token(&self, token: TokenHash) -> Result<Option<Account>, StoreError> {
-        self.read(move |connection| {
-            Ok(connection
-                .prepare_cached("SELECT id, user_id, user_email, created_at FROM accounts WHERE token_hash = ?")?
-                .query_row([token.to_bytes()], |row| rows::account(row, 0))
-                .optional()?)
+            access::insert(transaction, transaction.last_insert_rowid(), &AccessToken::first(account.created_at), token)
         })
         .await
     }
@@ -62,19 +51,6 @@ impl Catalogue for SqliteStore {
                 .query_map(after(page), |row| Ok((natural(row.get(0)?), rows::account(row, 1)?)))?
                 .collect::<Result<_, _>>()?;
             Ok(Page::from_rows(accounts, page.limit))
-        })
-        .await
-    }
-
-    async fn rotate_token(&self, user_id: &str, token: TokenHash) -> Result<Account, StoreError> {
-        let user_id = user_id.to_owned();
-        self.write(move |transaction| {
-            Ok(transaction
-                .prepare_cached(
-                    "UPDATE accounts SET token_hash = ? WHERE user_id = ?
-                     RETURNING id, user_id, user_email, created_at",
-                )?
-                .query_row((token.to_bytes(), user_id), |row| rows::account(row, 0))?)
         })
         .await
     }

@@ -4,7 +4,7 @@ use hookcast_core::{
     canonical::ContentMd5,
     clock::Timestamp,
     delivery::DeliveryState,
-    id::{DeliveryId, EventId, NoticeId, SubscriptionId},
+    id::{AccountId, DeliveryId, EventId, NoticeId, SubscriptionId},
     token::TokenHash,
 };
 use rusqlite::{Connection, Row, types::Value};
@@ -19,7 +19,7 @@ use crate::{
     error::StoreError,
     transfer::{
         DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
-        Portion, Section, SubscriptionItem,
+        Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -54,7 +54,13 @@ pub(super) fn export(
 /// What is read of a section from where, the key that puts it in order, and what makes an item of it.
 fn reading(section: Section) -> (String, &'static str, Reading) {
     let (columns, key, read): (&str, _, Reading) = match section {
-        Section::Accounts => ("key, id, user_id, user_email, created_at, token_hash FROM accounts", "key", account),
+        Section::Accounts => ("key, id, user_id, user_email, created_at FROM accounts", "key", account),
+        Section::Tokens => (
+            "t.key, a.id, t.name, t.scope, t.created_at, t.expires_at, t.hash
+             FROM tokens t JOIN accounts a ON a.key = t.account",
+            "t.key",
+            token,
+        ),
         Section::Subscriptions => {
             let columns = format!("{STATUS_COLUMNS}, s.deleted_at, s.key FROM {STATUS_TABLES}");
             return (columns, "s.key", subscription);
@@ -106,7 +112,15 @@ fn place_of(section: Section, row: &Row<'_>) -> Result<Place, StoreError> {
 }
 
 fn account(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
-    Ok(Item::Account(rows::account(row, 1)?, TokenHash::from_bytes(row.get(5)?)))
+    Ok(Item::Account(rows::account(row, 1)?))
+}
+
+fn token(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    Ok(Item::Token(TokenItem {
+        account: AccountId::from_bytes(row.get(1)?),
+        token: rows::token(row, 2)?,
+        hash: TokenHash::from_bytes(row.get(6)?),
+    }))
 }
 
 fn subscription(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {

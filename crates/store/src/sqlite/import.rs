@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use hookcast_core::{account::Account, clock::Timestamp, delivery::DeliveryState, id::EventId, token::TokenHash};
+use hookcast_core::{
+    account::Account,
+    clock::Timestamp,
+    delivery::DeliveryState,
+    id::{AccountId, EventId},
+};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
+    access,
     catalogue::next_version,
     lanes::{self, More},
     outcomes::insert_attempt,
@@ -13,7 +19,9 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    transfer::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem},
+    transfer::{
+        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem, TokenItem,
+    },
 };
 
 /// Items on their way into the tables.
@@ -34,7 +42,8 @@ impl<'t> Import<'t> {
     /// Stores an item unless it is there.
     pub(super) fn store(&mut self, item: &Item) -> Result<(), StoreError> {
         match item {
-            Item::Account(account, token) => self.account(account, *token),
+            Item::Account(account) => self.account(account),
+            Item::Token(item) => self.token(item),
             Item::Subscription(item) => self.subscription(item),
             Item::Event(item) => self.event(item),
             Item::Delivery(item) => self.delivery(item),
@@ -52,20 +61,31 @@ impl<'t> Import<'t> {
         Ok(())
     }
 
-    fn account(&self, account: &Account, token: TokenHash) -> Result<(), StoreError> {
+    fn account(&self, account: &Account) -> Result<(), StoreError> {
         self.transaction
             .prepare_cached(
-                "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?, ?, ?, ?, ?)
+                "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?1, ?2, ?3, ?1, ?4)
                  ON CONFLICT (id) DO NOTHING",
             )?
-            .execute((
-                account.id.to_bytes(),
-                &account.user_id,
-                &account.user_email,
-                token.to_bytes(),
-                account.created_at.as_millis(),
-            ))?;
+            .execute((account.id.to_bytes(), &account.user_id, &account.user_email, account.created_at.as_millis()))?;
         Ok(())
+    }
+
+    fn token(&self, item: &TokenItem) -> Result<(), StoreError> {
+        let account = self.account_key(item.account)?;
+        let is_there = self
+            .transaction
+            .prepare_cached("SELECT 1 FROM tokens WHERE account = ? AND name = ? AND hash = ?")?
+            .exists((account, item.token.name.as_str(), item.hash.to_bytes()))?;
+        if is_there { Ok(()) } else { access::insert(self.transaction, account, &item.token, item.hash) }
+    }
+
+    fn account_key(&self, id: AccountId) -> Result<i64, StoreError> {
+        self.transaction
+            .prepare_cached("SELECT key FROM accounts WHERE id = ?")?
+            .query_row([id.to_bytes()], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| missing(&id))
     }
 
     fn subscription(&self, item: &SubscriptionItem) -> Result<(), StoreError> {
@@ -73,12 +93,7 @@ impl<'t> Import<'t> {
         if Keys::default().of(self.transaction, subscription.id)?.is_some() {
             return Ok(());
         }
-        let account: i64 = self
-            .transaction
-            .prepare_cached("SELECT key FROM accounts WHERE id = ?")?
-            .query_row([subscription.account.to_bytes()], |row| row.get(0))
-            .optional()?
-            .ok_or_else(|| missing(&subscription.account))?;
+        let account = self.account_key(subscription.account)?;
         self.transaction
             .prepare_cached(
                 "INSERT INTO subscriptions (id, account, event, url, options, secret, is_active, failure_count,

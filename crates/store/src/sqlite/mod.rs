@@ -7,6 +7,7 @@
 //! - [`schema`]: connections, pragmas, migrations. [`location`]: the URL and the lock of the only server.
 
 mod accept;
+mod access;
 mod catalogue;
 mod engine;
 mod export;

@@ -10,12 +10,18 @@ use hookcast_core::{
     id::{AccountId, EventId, SubscriptionId},
     sealing::Sealed,
     subscription::{Health, Subscription},
+    token::AccessToken,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::value::RawValue;
 
 pub(super) use crate::code::{integer, natural, options, options_text, patterns, state_code, state_of};
-use crate::{catalogue::SubscriptionStatus, engine::Receipt, error::StoreError};
+use crate::{
+    catalogue::SubscriptionStatus,
+    code::{scope, token_name},
+    engine::Receipt,
+    error::StoreError,
+};
 
 /// The number under which tables name a subscription.
 pub(super) type SubscriptionKey = i64;
@@ -54,6 +60,16 @@ pub(super) fn account(row: &Row<'_>, at: usize) -> rusqlite::Result<Account> {
         user_id: row.get(at + 1)?,
         user_email: row.get(at + 2)?,
         created_at: Timestamp::from_millis(row.get(at + 3)?),
+    })
+}
+
+/// Reads a token's `name, scope, created_at, expires_at` from column `at` on.
+pub(super) fn token(row: &Row<'_>, at: usize) -> Result<AccessToken, StoreError> {
+    Ok(AccessToken {
+        name: token_name(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?)?,
+        scope: scope(row.get_ref(at + 1)?.as_str().map_err(rusqlite::Error::from)?)?,
+        created_at: Timestamp::from_millis(row.get(at + 2)?),
+        expires_at: time(row, at + 3)?,
     })
 }
 

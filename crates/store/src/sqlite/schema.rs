@@ -15,10 +15,11 @@ use super::location::make_folder;
 use crate::{Limits, error::StoreError};
 
 /// The migrations in order. The file's `user_version` is the number of the last one that it has.
-const MIGRATIONS: [(u32, &str); 3] = [
+const MIGRATIONS: [(u32, &str); 4] = [
     (1, include_str!("migrations/0001_initial.sql")),
     (2, include_str!("migrations/0002_copying.sql")),
     (3, include_str!("migrations/0003_trust.sql")),
+    (4, include_str!("migrations/0004_tokens.sql")),
 ];
 
 /// Says in the file's header that it is Hookcast's: "Hook".
@@ -135,10 +136,31 @@ mod tests {
             let connection = open_for_writing(&path, Limits::default()).unwrap();
             let pragma =
                 |name: &str| -> i64 { connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap() };
-            assert_eq!(pragma("user_version"), 3);
+            assert_eq!(pragma("user_version"), 4);
             assert_eq!(pragma("auto_vacuum"), 2);
             assert_eq!(pragma("synchronous"), 2);
         }
+    }
+
+    #[test]
+    fn the_token_of_an_older_account_gets_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hookcast.db");
+        let older = Connection::open(&path).unwrap();
+        for (_, migration) in &MIGRATIONS[..3] {
+            older.execute_batch(migration).unwrap();
+        }
+        older.pragma_update(None, "user_version", 3).unwrap();
+        older.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        older.execute_batch("INSERT INTO accounts VALUES (7, x'01', 'ada', NULL, x'02', 5)").unwrap();
+        drop(older);
+        let token: (i64, String, Vec<u8>, String, i64, Option<i64>) = open_for_writing(&path, Limits::default())
+            .unwrap()
+            .query_row("SELECT account, name, hash, scope, created_at, expires_at FROM tokens", [], |row| {
+                row.try_into()
+            })
+            .unwrap();
+        assert_eq!(token, (7, "default".into(), vec![2], "write".into(), 5, None));
     }
 
     #[test]

@@ -4,13 +4,15 @@ use hookcast_core::{
     account::Account,
     delivery::{Attempt, AttemptResult},
     subscription::{Health, Subscription},
-    token::TokenHash,
+    token::AccessToken,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::code::options_text;
 
-use super::{DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem};
+use super::{
+    DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem, TokenItem,
+};
 
 /// How many items, and the sum of their SHA-256 digests in two halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +36,8 @@ impl Sum {
 fn digest(item: &Item) -> [u8; 32] {
     let mut fields = Fields::default();
     match item {
-        Item::Account(account, token) => fields.account(account, *token),
+        Item::Account(account) => fields.account(account),
+        Item::Token(item) => fields.token(item),
         Item::Subscription(item) => fields.subscription(item),
         Item::Event(item) => fields.event(item),
         Item::Delivery(item) => fields.delivery(item),
@@ -67,14 +70,24 @@ impl Fields {
         }
     }
 
-    fn account(&mut self, account: &Account, token: TokenHash) {
+    fn account(&mut self, account: &Account) {
         let Account { id, user_id, user_email, created_at } = account;
         self.put(id.to_bytes());
         self.put(user_id);
         self.number(u8::from(user_email.is_some()));
         self.put(user_email.as_deref().unwrap_or_default());
         self.number(created_at.as_millis());
-        self.put(token.to_bytes());
+    }
+
+    fn token(&mut self, item: &TokenItem) {
+        let TokenItem { account, token, hash } = item;
+        let AccessToken { name, scope, created_at, expires_at } = token;
+        self.put(account.to_bytes());
+        self.put(name.as_str());
+        self.put(scope.as_str());
+        self.number(created_at.as_millis());
+        self.optional(expires_at.map(|time| time.as_millis()));
+        self.put(hash.to_bytes());
     }
 
     fn subscription(&mut self, item: &SubscriptionItem) {
@@ -194,15 +207,21 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use hookcast_core::{clock::Timestamp, id::AccountId};
+    use hookcast_core::{clock::Timestamp, id::AccountId, token::TokenHash};
 
     use super::*;
 
-    fn account(name: &str, email: Option<&str>, token: u8) -> Item {
+    fn account(name: &str, email: Option<&str>) -> Item {
         let created_at = Timestamp::from_millis(0);
         let id = AccountId::new(created_at, [1; 10]);
-        let account = Account { id, user_id: name.into(), user_email: email.map(Into::into), created_at };
-        Item::Account(account, TokenHash::from_bytes([token; 32]))
+        Item::Account(Account { id, user_id: name.into(), user_email: email.map(Into::into), created_at })
+    }
+
+    fn token(hash: u8, expires_at: Option<Timestamp>) -> Item {
+        let created_at = Timestamp::from_millis(0);
+        let account = AccountId::new(created_at, [1; 10]);
+        let token = AccessToken { expires_at, ..AccessToken::first(created_at) };
+        Item::Token(TokenItem { account, token, hash: TokenHash::from_bytes([hash; 32]) })
     }
 
     fn sum(items: &[Item]) -> Sum {
@@ -213,21 +232,19 @@ mod tests {
 
     #[test]
     fn the_order_does_not_count() {
-        let (ada, bob) = (account("ada", None, 1), account("bob", None, 2));
+        let (ada, bob) = (account("ada", None), account("bob", None));
         assert_eq!(sum(&[ada.clone(), bob.clone()]), sum(&[bob.clone(), ada.clone()]));
         assert_ne!(sum(&[ada.clone(), bob]), sum(&[ada.clone(), ada]));
     }
 
     #[test]
     fn everything_else_counts() {
-        let ada = sum(&[account("ada", None, 1)]);
-        for other in [
-            account("ad", Some("a"), 1),
-            account("ada", Some(""), 1),
-            account("ada", Some("a"), 1),
-            account("ada", None, 2),
-        ] {
+        let ada = sum(&[account("ada", None)]);
+        for other in [account("ad", Some("a")), account("ada", Some("")), account("ada", Some("a")), token(1, None)] {
             assert_ne!(ada, sum(&[other]));
+        }
+        for other in [token(2, None), token(1, Some(Timestamp::from_millis(0)))] {
+            assert_ne!(sum(&[token(1, None)]), sum(&[other]));
         }
         assert_ne!(ada, sum(&[]));
     }

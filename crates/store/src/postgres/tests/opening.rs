@@ -2,9 +2,14 @@
 
 use std::fs;
 
+use hookcast_core::{
+    clock::Timestamp,
+    token::{AccessToken, TokenHash},
+};
+
 use super::server::{Server, sql};
 use crate::{
-    Settings, StoreError,
+    Access as _, Settings, StoreError,
     conformance::place,
     postgres::{PostgresStore, schema},
 };
@@ -48,6 +53,34 @@ async fn a_store_from_the_future_is_refused_and_one_of_a_neighbour_is_not() {
     sql(&url, "INSERT INTO hookcast.schema VALUES (99, 99)").await;
     let error = refused(&url).await;
     assert!(error.to_string().contains("run a newer Hookcast"), "{error}");
+}
+
+#[tokio::test]
+async fn the_token_of_an_older_account_gets_a_name() {
+    let url = place::postgres_url().await;
+    sql(
+        &url,
+        "CREATE SCHEMA hookcast; CREATE TABLE hookcast.schema (version integer PRIMARY KEY, readable_by integer)",
+    )
+    .await;
+    for migration in [
+        include_str!("../migrations/0001_initial.sql"),
+        include_str!("../migrations/0002_copying.sql"),
+        include_str!("../migrations/0003_trust.sql"),
+    ] {
+        sql(&url, migration).await;
+    }
+    sql(
+        &url,
+        "INSERT INTO hookcast.schema VALUES (3, 3);
+         INSERT INTO hookcast.accounts (id, user_id, token_hash, created_at)
+         SELECT gen_random_uuid(), 'ada', decode(repeat('07', 32), 'hex'), 5",
+    )
+    .await;
+    let store = PostgresStore::open(&url, &Settings::default()).await.unwrap();
+    let found = store.bearer(TokenHash::from_bytes([7; 32])).await.unwrap().unwrap();
+    assert_eq!(found.account.user_id, "ada");
+    assert_eq!(found.token, AccessToken::first(Timestamp::from_millis(5)));
 }
 
 #[tokio::test]

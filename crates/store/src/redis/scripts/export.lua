@@ -40,8 +40,28 @@ local sections = {}
 
 function sections.accounts()
     each(root .. 'accounts', function(account)
-        add({ account, account_row(account), call('HGET', root .. 'account:' .. account, 'token') }, 0)
+        add({ account, account_row(account) }, 0)
     end)
+end
+
+-- A place is an account, and as its score the name of one of its tokens. There is no account without any.
+function sections.tokens()
+    local from = after == '' and '-inf' or after
+    for _, account in ipairs(call('ZRANGEBYSCORE', root .. 'accounts', from, '+inf', 'LIMIT', 0, limit + 1)) do
+        local key, id = root .. 'tokens-of:' .. account, account_row(account)[1]
+        local names = call('HKEYS', key)
+        table.sort(names)
+        for _, name in ipairs(names) do
+            if is_full() then
+                break
+            end
+            if account ~= after or name > score then
+                local packed = call('HGET', key, name)
+                add({ account, id, token_hash(packed), token_row(name, packed) }, 0)
+            end
+        end
+    end
+    answer[2] = is_full() and 1 or 0
 end
 
 function sections.subscriptions()

@@ -19,12 +19,12 @@ local function is_free(index, member)
     return true
 end
 
--- ID, user_id, token, time of making, whether there is an e-mail address, the address.
-sections.accounts = { values = 6 }
+-- ID, user_id, time of making, whether there is an e-mail address, the address.
+sections.accounts = { values = 5 }
 
 function sections.accounts.check(item)
     item.is_there = exists('account-ids', item[1])
-    if not item.is_there and not (is_free('user-ids', item[2]) and is_free('tokens', item[3])) then
+    if not item.is_there and not is_free('user-ids', item[2]) then
         return 'conflict'
     end
 end
@@ -32,14 +32,31 @@ end
 function sections.accounts.store(item)
     local account = int(call('HINCRBY', META, 'account', 1))
     local key = root .. 'account:' .. account
-    call('HSET', key, 'id', item[1], 'user_id', item[2], 'token', item[3], 'made', item[4])
-    if item[5] == '1' then
-        call('HSET', key, 'email', item[6])
+    call('HSET', key, 'id', item[1], 'user_id', item[2], 'made', item[3])
+    if item[4] == '1' then
+        call('HSET', key, 'email', item[5])
     end
     call('HSET', root .. 'account-ids', item[1], account)
     call('HSET', root .. 'user-ids', item[2], account)
-    call('HSET', root .. 'tokens', item[3], account)
     call('ZADD', root .. 'accounts', account, account)
+end
+
+-- Account's id, name, hash, scope, time of making, of the end (empty: none).
+sections.tokens = { values = 6 }
+
+function sections.tokens.check(item)
+    item.account = call('HGET', root .. 'account-ids', item[1])
+    if not item.account then
+        return 'orphan'
+    end
+    item.is_there = call('HGET', root .. 'tokens', item[3]) == item.account .. ' ' .. item[2]
+    if not item.is_there and not (is_free('tokens', item[3]) and is_free('tokens-of:' .. item.account, item[2])) then
+        return 'conflict'
+    end
+end
+
+function sections.tokens.store(item)
+    put_token(item.account, unpack(item, 2, 6))
 end
 
 -- ID, account's id, event types, URL, secrets, whether it is active, failures, since when, time of making, of deletion, expired,

@@ -6,8 +6,10 @@
 --   meta                 hash: schema, reader, catalogue (its version), position, incarnation, account, lane, notice (the last
 --                        ones given), bytes (about what events and deliveries take up), copying (how far it has come as the
 --                        target of a copy)
---   account:A            hash: id, user_id, email, token, made       accounts   zset of A by A
---   account-ids, user-ids, tokens   hashes to A
+--   account:A            hash: id, user_id, email, made              accounts   zset of A by A
+--   account-ids, user-ids   hashes to A
+--   tokens               hash from a token's hash to `A NAME`
+--   tokens-of:A          hash from a token's name to its hash (32 bytes), scope, time of making and, if it has one, of its end
 --   lane:L               hash of a subscription: id, account (A), event, url, options, secret, active, made, deleted, expired,
 --                        and its health: failures, since, failed, probe, recovered;
 --                        probing, the position of the delivery that was claimed as a probe, while it is what `probe` waits for
@@ -307,6 +309,23 @@ end
 
 local function account_row(account)
     return call('HMGET', root .. 'account:' .. account, 'id', 'user_id', 'email', 'made')
+end
+
+local function token_hash(packed)
+    return string.sub(packed, 1, 32)
+end
+
+-- A token as it is answered: name, scope, time of making, of its end.
+local function token_row(name, packed)
+    local scope, made, ends = string.match(packed, '^(%l+) (-?%d+) ?(-?%d*)$', 33)
+    return { name, scope, made, ends }
+end
+
+-- Writes a token of an account; what it had of this name must be gone.
+local function put_token(account, name, hash, scope, made, ends)
+    local packed = hash .. scope .. ' ' .. made .. (ends ~= '' and ' ' .. ends or '')
+    call('HSET', root .. 'tokens', hash, account .. ' ' .. name)
+    call('HSET', root .. 'tokens-of:' .. account, name, packed)
 end
 
 -- A subscription and what waits for it.

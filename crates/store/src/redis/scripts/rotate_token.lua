@@ -1,14 +1,13 @@
--- ARGV: user_id, the new token's hash.
-local account = call('HGET', root .. 'user-ids', ARGV[1])
-if not account then
+-- ARGV: the present token's hash, the new one's.
+local owner = call('HGET', root .. 'tokens', ARGV[1])
+if not owner then
     return { 'missing' }
 end
-local owner = call('HGET', root .. 'tokens', ARGV[2])
-if owner and owner ~= account then
+if call('HEXISTS', root .. 'tokens', ARGV[2]) == 1 then
     return { 'conflict' }
 end
-local key = root .. 'account:' .. account
-call('HDEL', root .. 'tokens', call('HGET', key, 'token'))
-call('HSET', root .. 'tokens', ARGV[2], account)
-call('HSET', key, 'token', ARGV[2])
+local account, name = string.match(owner, '^(%d+) (.+)$')
+local _, scope, made, ends = unpack(token_row(name, call('HGET', root .. 'tokens-of:' .. account, name)))
+call('HDEL', root .. 'tokens', ARGV[1])
+put_token(account, name, ARGV[2], scope, made, ends)
 return { 'ok', account_row(account) }

@@ -1,5 +1,10 @@
 //! Opening a store: by whom, beside what, and of which version.
 
+use hookcast_core::{
+    clock::Timestamp,
+    token::{AccessToken, TokenHash},
+};
+
 use super::{
     super::is_too_old,
     server::{Sender, Server, open},
@@ -51,6 +56,32 @@ async fn a_store_from_the_future_is_refused() {
     assert!(error.to_string().contains("run a newer Hookcast"), "{error}");
     // Its neighbour is another store.
     open(&format!("{}?prefix=other", server.url), Settings::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_tokens_of_older_accounts_get_names() {
+    let server = Server::start(&[]);
+    server.open().await.unwrap();
+    // More of them than are done at a time, as an older version has left them.
+    let older = "for n = 1, 2500 do
+        local id, token = string.format('%016d', n), string.format('%032d', n)
+        redis.call('HSET', '{hookcast}:account:' .. n, 'id', id, 'user_id', n, 'token', token, 'made', n)
+        redis.call('HSET', '{hookcast}:account-ids', id, n)
+        redis.call('HSET', '{hookcast}:user-ids', n, n)
+        redis.call('HSET', '{hookcast}:tokens', token, n)
+        redis.call('ZADD', '{hookcast}:accounts', n, n)
+    end
+    redis.call('HSET', '{hookcast}:meta', 'schema', 2, 'reader', 2, 'account', 2500)";
+    server.command(&["EVAL", older, "0"]);
+    let store = server.open().await.unwrap();
+    for number in [1, 1000, 1001, 2500] {
+        let hash = TokenHash::from_bytes(format!("{number:032}").into_bytes().try_into().unwrap());
+        let found = store.bearer(hash).await.unwrap().unwrap();
+        assert_eq!(found.account.user_id, number.to_string());
+        assert_eq!(found.token, AccessToken::first(Timestamp::from_millis(number)));
+    }
+    assert_eq!(server.command(&["HEXISTS", "{hookcast}:account:2500", "token"]), redis::Value::Int(0));
+    assert_eq!(server.command(&["HEXISTS", "{hookcast}:meta", "named"]), redis::Value::Int(0));
 }
 
 #[tokio::test]
