@@ -24,6 +24,14 @@ pub struct Account {
     pub created_at: Timestamp,
 }
 
+impl Account {
+    /// What stands in the place of a deleted account wherever the history refers to it: nothing that anybody chose.
+    #[must_use]
+    pub fn without_person(self) -> Self {
+        Self { user_id: self.id.to_string(), user_email: None, ..self }
+    }
+}
+
 /// Says what is wrong with a `user_id`, if anything.
 ///
 /// # Errors

@@ -81,6 +81,20 @@ pub trait Catalogue: Send + Sync {
     /// [`StoreError::Conflict`] when its `user_id` is taken.
     async fn create_account(&self, account: Account, token: TokenHash) -> Result<(), StoreError>;
 
+    /// Changes where an account's notices go; `None` for nowhere.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account is gone.
+    async fn set_email(&self, account: AccountId, user_email: Option<String>) -> Result<Account, StoreError>;
+
+    /// Deletes an account: its tokens are void at once, its subscriptions are deleted with what waits for them, its `user_id`
+    /// is free. What its subscriptions got stays in the history of the events, under the account's id in place of its
+    /// `user_id`, which nobody else may take. Where it fails half-way some subscriptions may be gone, and doing it again goes on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account is gone.
+    async fn delete_account(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError>;
+
     /// Every account, in the order of registration.
     ///
     /// # Errors

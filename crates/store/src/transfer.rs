@@ -28,7 +28,7 @@ use crate::{engine::Receipt, error::StoreError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
-    /// Accounts.
+    /// Accounts, the deleted ones too: their subscriptions refer to them.
     Accounts,
     /// Access tokens, as their hashes.
     Tokens,
@@ -92,7 +92,7 @@ impl fmt::Display for Section {
 #[derive(Clone, Debug)]
 pub enum Item {
     /// Of [`Section::Accounts`].
-    Account(Account),
+    Account(AccountItem),
     /// Of [`Section::Tokens`].
     Token(TokenItem),
     /// Of [`Section::Subscriptions`].
@@ -107,6 +107,15 @@ pub enum Item {
     IdempotencyKey(IdempotencyKeyItem),
     /// Of [`Section::Notices`].
     Notice(NoticeItem),
+}
+
+/// An account.
+#[derive(Clone, Debug)]
+pub struct AccountItem {
+    /// The account; of a deleted one nothing that anybody chose.
+    pub account: Account,
+    /// When it was deleted, if it was.
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// An access token.

@@ -1,10 +1,10 @@
-//! `POST /webhooks/account` and the rotation of access tokens.
+//! `/webhooks/account`: registration, an account's own data and its end; the rotation of access tokens.
 
 use axum::{
     Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, post},
+    routing::{MethodRouter, get, post},
 };
 use hookcast_core::{
     account::{Account, check_user_email, check_user_id},
@@ -23,7 +23,7 @@ pub const ACCESS_TOKEN_PREFIX: &str = "hkc_access_";
 
 /// The routes of accounts.
 pub fn routes() -> MethodRouter<ApiState> {
-    post(register)
+    get(show).post(register).patch(change).delete(remove)
 }
 
 /// The route that rotates an access token.
@@ -69,6 +69,38 @@ async fn register(State(state): State<ApiState>, request: Request) -> Result<Res
     }
 }
 
+async fn show(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+    Ok(Json(auth::reader(&state, &headers).await?).into_response())
+}
+
+async fn change(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    let account = auth::writer(&state, request.headers()).await?;
+    let body = body::read_json(&state, request, body::SMALL).await?;
+    let mut fields = Fields::parse(&body.bytes)?;
+    let user_email = fields.string_or_null("user_email")?.map(std::borrow::Cow::into_owned);
+    fields.finish("`user_email`")?;
+    if let Some(email) = &user_email {
+        check_user_email(email).map_err(|rule| ApiError::invalid_field("user_email", &rule))?;
+    }
+    let account = state.store.set_email(account.id, user_email).await.map_err(gone)?;
+    Ok(Json(account).into_response())
+}
+
+async fn remove(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let account = auth::writer(&state, &headers).await?;
+    state.store.delete_account(account.id, state.clock.now()).await.map_err(gone)?;
+    state.refresh_catalogue().await;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// An account whose token was valid a moment ago, or that token, is not there any more.
+fn gone(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound => auth::unknown(),
+        error => error.into(),
+    }
+}
+
 /// A `user_id` as an operator can paste it into a shell, whatever it holds.
 fn as_argument(user_id: &str) -> String {
     let is_plain = user_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/@+".contains(&byte));
@@ -79,10 +111,6 @@ fn as_argument(user_id: &str) -> String {
 async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
     let present = auth::writing_token(&state, &headers).await?;
     let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
-    let account = state.store.rotate_token(present, TokenHash::of(&token)).await.map_err(|error| match error {
-        // It was rotated or deleted a moment ago.
-        StoreError::NotFound => auth::unknown(),
-        error => error.into(),
-    })?;
+    let account = state.store.rotate_token(present, TokenHash::of(&token)).await.map_err(gone)?;
     Ok(answer(StatusCode::OK, &account, &token))
 }

@@ -74,6 +74,14 @@ impl<'a> Fields<'a> {
         text.parse().map_err(|error: T::Err| ApiError::invalid_field(name, &error.to_string()))
     }
 
+    /// Takes a string or null out, one of which must be there.
+    ///
+    /// # Errors
+    /// 422 when it is not there, or is anything else.
+    pub fn string_or_null(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, ApiError> {
+        Some(self.required(name)?).filter(|raw| raw.get() != "null").map(|raw| text(name, raw)).transpose()
+    }
+
     /// Takes a string out that may be absent or null.
     ///
     /// # Errors

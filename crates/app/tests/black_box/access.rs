@@ -60,11 +60,13 @@ async fn a_token_for_reading_reads_and_changes_nothing() {
     let subscription = ada.subscribe("e", "http://127.0.0.1:3/").await;
     let reading = ada.with_token("dashboard", "read").await;
     let own = format!("/webhooks/subscriptions/{}", subscription.id);
-    for path in ["/webhooks/subscriptions", &own, &format!("{own}/deliveries")] {
+    for path in ["/webhooks/account", "/webhooks/subscriptions", &own, &format!("{own}/deliveries")] {
         reading.get(path).await;
     }
     let before = home.stored();
     for (method, path) in [
+        (Method::PATCH, "/webhooks/account"),
+        (Method::DELETE, "/webhooks/account"),
         (Method::POST, "/webhooks/subscribe"),
         (Method::PATCH, &own),
         (Method::DELETE, &own),

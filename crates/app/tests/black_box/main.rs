@@ -32,6 +32,7 @@ mod nodes;
 mod noticing;
 mod ordering;
 mod outages;
+mod own_account;
 mod own_rules;
 mod redelivering;
 mod refusals;

@@ -46,6 +46,9 @@ pub(crate) async fn fill(world: &World) -> Full {
         tokens.push(world.new_token());
         world.store().create_token(ada.id, token, tokens[tokens.len() - 1]).await.unwrap();
     }
+    let former = world.account("former").await;
+    world.subscription(&former, "x", "https://former.example").await;
+    world.store().delete_account(former.id, at(1)).await.unwrap();
     let mut subscriptions = Vec::new();
     for (account, url) in [(&zoe, "1"), (&ada, "2"), (&zoe, "3"), (&ada, "4"), (&zoe, "5")] {
         subscriptions.push(world.subscription(account, "x", &format!("https://example.org/{url}?é")).await);

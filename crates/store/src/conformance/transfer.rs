@@ -19,7 +19,7 @@ use crate::{
     Limits, Store,
     engine::Role,
     transfer::{
-        Item, Portion, Progress, Section, Step, TokenItem,
+        AccountItem, Item, Portion, Progress, Section, Step, TokenItem,
         copy::{CopyError, Phase, Status, copy},
     },
 };
@@ -343,9 +343,9 @@ async fn an_item_that_refers_to_nothing_is_refused(world: World) {
 
 async fn an_import_that_contradicts_is_refused(world: World) {
     let ada = world.account("ada").await;
-    let namesake = Item::Account(world.new_account("ada"));
+    let namesake = Item::Account(AccountItem { account: world.new_account("ada"), deleted_at: None });
     let progress = Progress { next: None, copied: BTreeMap::new() };
-    let other = Item::Account(world.new_account("bob"));
+    let other = Item::Account(AccountItem { account: world.new_account("bob"), deleted_at: None });
     assert!(world.store().import(vec![other, namesake], &progress).await.is_err());
     let token = AccessToken::first(NOW);
     let another = Item::Token(TokenItem { account: ada.id, token, hash: world.new_token() });

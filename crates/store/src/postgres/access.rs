@@ -31,7 +31,9 @@ const TOKENS: Statement = Statement {
 };
 const CREATE: Statement = Statement {
     sql: "INSERT INTO hookcast.tokens (account, name, hash, scope, created_at, expires_at)
-          SELECT key, $2, $3, $4, $5, $6 FROM hookcast.accounts WHERE id = $1 RETURNING key",
+          SELECT key, $2, $3, $4, $5, $6 FROM hookcast.accounts
+          WHERE id = $1 AND deleted_at IS NULL FOR SHARE
+          RETURNING key",
     types: &[Type::UUID, Type::TEXT, Type::BYTEA, Type::TEXT, Type::INT8, Type::INT8],
 };
 /// Of two deletions of one account's tokens the second sees what the first has left.
@@ -53,7 +55,8 @@ const ROTATE: Statement = Statement {
     types: &[Type::BYTEA, Type::BYTEA],
 };
 const RESET: Statement = Statement {
-    sql: "WITH owner AS (SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts WHERE user_id = $1),
+    sql: "WITH owner AS (SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts
+              WHERE user_id = $1 AND deleted_at IS NULL FOR SHARE),
           reset AS (
               INSERT INTO hookcast.tokens (account, name, hash, scope, created_at)
               SELECT key, $2, $3, 'write', $4 FROM owner

@@ -15,7 +15,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    PostgresStore, Shared,
+    PostgresStore, Shared, accounts,
     health::Beyond,
     lanes, locks,
     notices::{self, News},
@@ -43,11 +43,12 @@ const CREATE_ACCOUNT: Statement = Statement {
     types: &[Type::UUID, Type::TEXT, Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT],
 };
 const ACCOUNTS: Statement = Statement {
-    sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts WHERE key > $1 ORDER BY key LIMIT $2",
+    sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts
+          WHERE key > $1 AND deleted_at IS NULL ORDER BY key LIMIT $2",
     types: &[Type::INT8, Type::INT8],
 };
 const ACCOUNT_KEY: Statement =
-    Statement { sql: "SELECT key FROM hookcast.accounts WHERE id = $1", types: &[Type::UUID] };
+    Statement { sql: "SELECT key FROM hookcast.accounts WHERE id = $1 AND deleted_at IS NULL", types: &[Type::UUID] };
 const SAME_SUBSCRIPTION: Statement = Statement {
     sql: "SELECT key FROM hookcast.subscriptions
           WHERE account = $1 AND event = $2 AND md5(url) = md5($3) AND url = $3 AND deleted_at IS NULL",
@@ -151,6 +152,15 @@ impl Catalogue for PostgresStore {
         let (email, name) = (&account.user_email, TokenName::first());
         self.write(&CREATE_ACCOUNT, &[&id, &account.user_id, email, &token, &created_at, &name.as_str()]).await?;
         Ok(())
+    }
+
+    async fn set_email(&self, account: AccountId, user_email: Option<String>) -> Result<Account, StoreError> {
+        let changed = self.write(&accounts::SET_EMAIL, &[&uuid(account.to_bytes()), &user_email]).await?;
+        rows::account(changed.first().ok_or(StoreError::NotFound)?, 0)
+    }
+
+    async fn delete_account(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        accounts::delete(&self.shared, account, now).await
     }
 
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
@@ -344,7 +354,7 @@ impl PostgresStore {
 
 /// Cancels what waits for a deleted subscription, some of it at a time. Should this process die meanwhile, the next one that
 /// joins goes on with it ([`cancel_left_over`]).
-async fn cancel(shared: &Shared, key: SubscriptionKey) -> Result<(), StoreError> {
+pub(super) async fn cancel(shared: &Shared, key: SubscriptionKey) -> Result<(), StoreError> {
     loop {
         let cancelled = retrying(|| async {
             let mut transaction = shared.pool.begin(Commit::Durable).await?;

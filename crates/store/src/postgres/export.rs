@@ -18,8 +18,8 @@ use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
-        Portion, Section, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place,
+        PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -42,7 +42,7 @@ macro_rules! bounded {
 }
 
 const ACCOUNTS: Statement = Statement {
-    sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts
+    sql: "SELECT key, id, user_id, user_email, created_at, deleted_at FROM hookcast.accounts
           WHERE key > $2 ORDER BY key LIMIT $1",
     types: &[Type::INT8, Type::INT8],
 };
@@ -168,7 +168,7 @@ fn pair<T: FromStr>(place: &str) -> Option<(i64, T)> {
 /// The item of a row, and its place.
 fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
     Ok(match section {
-        Section::Accounts => (get::<i64>(row, 0)?.to_string(), Item::Account(rows::account(row, 1)?)),
+        Section::Accounts => (get::<i64>(row, 0)?.to_string(), account(row)?),
         Section::Tokens => (get::<i64>(row, 0)?.to_string(), token(row)?),
         Section::Subscriptions => (get::<i64>(row, 0)?.to_string(), subscription(row)?),
         Section::Events => (format!("{} {}", get::<i64>(row, 2)?, get::<Uuid>(row, 0)?), event(row)?),
@@ -177,6 +177,10 @@ fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
         Section::IdempotencyKeys => (get(row, 0)?, idempotency_key(row)?),
         Section::Notices => (get::<i64>(row, 0)?.to_string(), notice(row)?),
     })
+}
+
+fn account(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::Account(AccountItem { account: rows::account(row, 1)?, deleted_at: optional_time(row, 5)? }))
 }
 
 fn token(row: &Row) -> Result<Item, StoreError> {

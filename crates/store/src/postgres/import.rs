@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 
 use hookcast_core::{
-    account::Account,
     clock::Timestamp,
     delivery::DeliveryState,
     id::{AccountId, EventId, SubscriptionId},
@@ -28,18 +27,18 @@ use super::{
 use crate::{
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, SubscriptionItem,
-        TokenItem,
+        AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress,
+        SubscriptionItem, TokenItem,
     },
 };
 
 const INSERT_ACCOUNTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.accounts (id, user_id, user_email, created_at)
-          SELECT id, user_id, user_email, created_at
-          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[])
-              WITH ORDINALITY AS i (id, user_id, user_email, created_at, ord)
+    sql: "INSERT INTO hookcast.accounts (id, user_id, user_email, created_at, deleted_at)
+          SELECT id, user_id, user_email, created_at, deleted_at
+          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::int8[])
+              WITH ORDINALITY AS i (id, user_id, user_email, created_at, deleted_at, ord)
           ORDER BY ord ON CONFLICT (id) DO NOTHING",
-    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
+    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
 const INSERT_TOKENS: Statement = Statement {
     sql: "INSERT INTO hookcast.tokens (account, name, hash, scope, created_at, expires_at)
@@ -229,7 +228,7 @@ pub(super) async fn import(shared: &Shared, items: &[Item], progress: &Progress)
 /// Items by their kind.
 #[derive(Default)]
 struct Sorted<'i> {
-    accounts: Vec<&'i Account>,
+    accounts: Vec<&'i AccountItem>,
     tokens: Vec<&'i TokenItem>,
     subscriptions: Vec<&'i SubscriptionItem>,
     events: Vec<&'i EventItem>,
@@ -244,7 +243,7 @@ impl<'i> Sorted<'i> {
         let mut sorted = Self::default();
         for item in items {
             match item {
-                Item::Account(account) => sorted.accounts.push(account),
+                Item::Account(item) => sorted.accounts.push(item),
                 Item::Token(item) => sorted.tokens.push(item),
                 Item::Subscription(item) => sorted.subscriptions.push(item),
                 Item::Event(item) => sorted.events.push(item),
@@ -265,15 +264,16 @@ impl<'i> Sorted<'i> {
     }
 }
 
-async fn accounts(transaction: &Transaction, items: &[&Account]) -> Result<(), StoreError> {
+async fn accounts(transaction: &Transaction, items: &[&AccountItem]) -> Result<(), StoreError> {
     if items.is_empty() {
         return Ok(());
     }
-    let ids = column(items, |account| uuid(account.id.to_bytes()));
-    let user_ids = column(items, |account| account.user_id.as_str());
-    let emails = column(items, |account| account.user_email.as_deref());
-    let created = column(items, |account| account.created_at.as_millis());
-    transaction.query(&INSERT_ACCOUNTS, &[&ids, &user_ids, &emails, &created]).await.map(drop)
+    let ids = column(items, |item| uuid(item.account.id.to_bytes()));
+    let user_ids = column(items, |item| item.account.user_id.as_str());
+    let emails = column(items, |item| item.account.user_email.as_deref());
+    let created = column(items, |item| item.account.created_at.as_millis());
+    let deleted = column(items, |item| item.deleted_at.map(Timestamp::as_millis));
+    transaction.query(&INSERT_ACCOUNTS, &[&ids, &user_ids, &emails, &created, &deleted]).await.map(drop)
 }
 
 async fn tokens(transaction: &Transaction, items: &[&TokenItem]) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@
 
 mod accept;
 mod access;
+mod accounts;
 mod admission;
 mod catalogue;
 mod claim;

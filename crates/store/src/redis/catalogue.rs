@@ -35,6 +35,24 @@ impl Catalogue for RedisStore {
         self.run(&call).await.map(drop)
     }
 
+    async fn set_email(&self, account: AccountId, user_email: Option<String>) -> Result<Account, StoreError> {
+        let mut call = self.call(&scripts::SET_EMAIL);
+        call.arg(&account.to_bytes()[..]).arg(user_email);
+        rows::account(self.run(&call).await?.list()?)
+    }
+
+    async fn delete_account(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let mut call = self.call(&scripts::DELETE_ACCOUNT);
+        // What a deleted account is called is its id.
+        call.arg(&account.to_bytes()[..]).arg(account.to_string()).arg(now.as_millis());
+        loop {
+            let reply = self.link.ask(&call).await?;
+            if reply.status() != "again" {
+                return reply.expect_ok();
+            }
+        }
+    }
+
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
         let mut call = self.call(&scripts::ACCOUNTS);
         call.arg(page.cursor.map_or(0, Cursor::key)).arg(u64::from(page.limit) + 1);

@@ -19,8 +19,8 @@ use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
-        Portion, Section, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place,
+        PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -112,7 +112,8 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
     let (item, place) = match section {
         Section::Accounts => {
             let place = row.text()?;
-            (Item::Account(rows::account(row.list()?)?), place)
+            let account = rows::account(row.list()?)?;
+            (Item::Account(AccountItem { account, deleted_at: rows::optional_timestamp(row)? }), place)
         }
         Section::Subscriptions => {
             let place = row.text()?;

@@ -1,7 +1,5 @@
 //! What the store takes in from another one.
 
-use hookcast_core::account::Account;
-
 use super::{
     RedisStore,
     notices::reason_name,
@@ -13,7 +11,7 @@ use crate::{
     code::options_text,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, Section,
+        AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, Section,
         SubscriptionItem,
     },
 };
@@ -53,7 +51,7 @@ fn section_of(item: &Item) -> Section {
 
 fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
     match item {
-        Item::Account(account) => add_account(call, account),
+        Item::Account(item) => add_account(call, item),
         Item::Token(item) => add_token(call, item.account, &item.token, item.hash),
         Item::Subscription(item) => return add_subscription(call, item),
         Item::Event(item) => add_event(call, item),
@@ -65,12 +63,14 @@ fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn add_account(call: &mut Call, account: &Account) {
+fn add_account(call: &mut Call, item: &AccountItem) {
+    let account = &item.account;
     call.arg(&account.id.to_bytes()[..])
         .arg(&account.user_id)
         .arg(account.created_at.as_millis())
         .arg(i32::from(account.user_email.is_some()))
-        .arg(account.user_email.as_deref().unwrap_or_default());
+        .arg(account.user_email.as_deref().unwrap_or_default())
+        .arg(or_empty(item.deleted_at));
 }
 
 fn add_subscription(call: &mut Call, item: &SubscriptionItem) -> Result<(), StoreError> {

@@ -37,6 +37,7 @@ scripts! {
     IMPORT: "#!lua", "import";
     CREATE_ACCOUNT: "#!lua", "create_account";
     CREATE_TOKEN: "#!lua", "create_token";
+    SET_EMAIL: "#!lua", "set_email";
     SUBSCRIBE: "#!lua", "subscribe";
 
     OPEN: "#!lua flags=allow-oom", "open";
@@ -56,6 +57,7 @@ scripts! {
     SET_ACTIVE: "#!lua flags=allow-oom", "set_active";
     HURRY: "#!lua flags=allow-oom", "hurry";
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
+    DELETE_ACCOUNT: "#!lua flags=allow-oom", "delete_account";
     TAKE_NOTICES: "#!lua flags=allow-oom", "take_notices";
     BEGIN_MAIL: "#!lua flags=allow-oom", "begin_mail";
     POSTPONE_NOTICE: "#!lua flags=allow-oom", "postpone_notice";

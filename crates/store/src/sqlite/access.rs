@@ -49,7 +49,7 @@ impl Access for SqliteStore {
     async fn create_token(&self, account: AccountId, token: AccessToken, hash: TokenHash) -> Result<(), StoreError> {
         self.write(move |transaction| {
             let account = transaction
-                .prepare_cached("SELECT key FROM accounts WHERE id = ?")?
+                .prepare_cached("SELECT key FROM accounts WHERE id = ? AND deleted_at IS NULL")?
                 .query_row([account.to_bytes()], |row| row.get(0))?;
             insert(transaction, account, &token, hash)
         })
@@ -98,7 +98,10 @@ impl Access for SqliteStore {
         let user_id = user_id.to_owned();
         self.write(move |transaction| {
             let (key, account): (i64, Account) = transaction
-                .prepare_cached("SELECT key, id, user_id, user_email, created_at FROM accounts WHERE user_id = ?")?
+                .prepare_cached(
+                    "SELECT key, id, user_id, user_email, created_at FROM accounts
+                     WHERE user_id = ? AND deleted_at IS NULL",
+                )?
                 .query_row([user_id], |row| Ok((row.get(0)?, rows::account(row, 1)?)))?;
             let present: Option<i64> = transaction
                 .prepare_cached("SELECT key FROM tokens WHERE account = ? AND name = ?")?

@@ -42,11 +42,48 @@ impl Catalogue for SqliteStore {
         .await
     }
 
+    async fn set_email(&self, account: AccountId, user_email: Option<String>) -> Result<Account, StoreError> {
+        self.write(move |transaction| {
+            Ok(transaction
+                .prepare_cached(
+                    "UPDATE accounts SET user_email = ? WHERE id = ? AND deleted_at IS NULL
+                     RETURNING id, user_id, user_email, created_at",
+                )?
+                .query_row((user_email, account.to_bytes()), |row| rows::account(row, 0))?)
+        })
+        .await
+    }
+
+    async fn delete_account(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let (key, found): (i64, Account) = transaction
+                .prepare_cached(
+                    "SELECT key, id, user_id, user_email, created_at FROM accounts WHERE id = ? AND deleted_at IS NULL",
+                )?
+                .query_row([account.to_bytes()], |row| Ok((row.get(0)?, rows::account(row, 1)?)))?;
+            let subscriptions: Vec<SubscriptionKey> = transaction
+                .prepare_cached("SELECT key FROM subscriptions WHERE account = ? AND deleted_at IS NULL")?
+                .query_map([key], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for subscription in subscriptions {
+                delete(transaction, subscription, now)?;
+            }
+            transaction.prepare_cached("DELETE FROM tokens WHERE account = ?")?.execute([key])?;
+            let left = found.without_person();
+            transaction
+                .prepare_cached("UPDATE accounts SET user_id = ?, user_email = ?, deleted_at = ? WHERE key = ?")?
+                .execute((left.user_id, left.user_email, now.as_millis(), key))?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {
         self.read(move |connection| {
             let accounts = connection
                 .prepare_cached(
-                    "SELECT key, id, user_id, user_email, created_at FROM accounts WHERE key > ? ORDER BY key LIMIT ?",
+                    "SELECT key, id, user_id, user_email, created_at FROM accounts
+                     WHERE key > ? AND deleted_at IS NULL ORDER BY key LIMIT ?",
                 )?
                 .query_map(after(page), |row| Ok((natural(row.get(0)?), rows::account(row, 1)?)))?
                 .collect::<Result<_, _>>()?;
@@ -110,19 +147,7 @@ impl Catalogue for SqliteStore {
     async fn unsubscribe(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |transaction| {
             let key = key_of(transaction, account, id)?;
-            transaction
-                .prepare_cached(
-                    "UPDATE subscriptions SET deleted_at = ?, is_active = 0, secret = x'', version = ? WHERE key = ?",
-                )?
-                .execute((now.as_millis(), next_version(transaction)?, key))?;
-            transaction
-                .prepare_cached("UPDATE deliveries SET state = 5, due_at = NULL WHERE subscription = ? AND state = 0")?
-                .execute([key])?;
-            transaction
-                .prepare_cached("UPDATE lanes SET waiting = 0, next_due = NULL, parked = 1 WHERE subscription = ?")?
-                .execute([key])?;
-            transaction.prepare_cached("DELETE FROM notices WHERE subscription = ?")?.execute([key])?;
-            Ok(())
+            delete(transaction, key, now)
         })
         .await
     }
@@ -157,7 +182,7 @@ fn after(page: PageRequest) -> (i64, i64) {
 
 fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscribed, StoreError> {
     let account: i64 = transaction
-        .prepare_cached("SELECT key FROM accounts WHERE id = ?")?
+        .prepare_cached("SELECT key FROM accounts WHERE id = ? AND deleted_at IS NULL")?
         .query_row([new.account.to_bytes()], |row| row.get(0))?;
     let existing: Option<SubscriptionKey> = transaction
         .prepare_cached(
@@ -222,6 +247,23 @@ fn replace(transaction: &Transaction<'_>, new: &Subscription) -> Result<Replaced
             key,
         ))?;
     Ok(Replaced::Done(Box::new(status(transaction, key)?)))
+}
+
+/// Deletes a subscription and cancels what waits for it.
+fn delete(transaction: &Transaction<'_>, key: SubscriptionKey, now: Timestamp) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "UPDATE subscriptions SET deleted_at = ?, is_active = 0, secret = x'', version = ? WHERE key = ?",
+        )?
+        .execute((now.as_millis(), next_version(transaction)?, key))?;
+    transaction
+        .prepare_cached("UPDATE deliveries SET state = 5, due_at = NULL WHERE subscription = ? AND state = 0")?
+        .execute([key])?;
+    transaction
+        .prepare_cached("UPDATE lanes SET waiting = 0, next_due = NULL, parked = 1 WHERE subscription = ?")?
+        .execute([key])?;
+    transaction.prepare_cached("DELETE FROM notices WHERE subscription = ?")?.execute([key])?;
+    Ok(())
 }
 
 fn activate(transaction: &Transaction<'_>, key: SubscriptionKey, now: Timestamp) -> Result<(), StoreError> {

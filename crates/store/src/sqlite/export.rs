@@ -18,8 +18,8 @@ use crate::{
     catalogue::SubscriptionStatus,
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place, PlaceInOrder,
-        Portion, Section, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place,
+        PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -54,7 +54,7 @@ pub(super) fn export(
 /// What is read of a section from where, the key that puts it in order, and what makes an item of it.
 fn reading(section: Section) -> (String, &'static str, Reading) {
     let (columns, key, read): (&str, _, Reading) = match section {
-        Section::Accounts => ("key, id, user_id, user_email, created_at FROM accounts", "key", account),
+        Section::Accounts => ("key, id, user_id, user_email, created_at, deleted_at FROM accounts", "key", account),
         Section::Tokens => (
             "t.key, a.id, t.name, t.scope, t.created_at, t.expires_at, t.hash
              FROM tokens t JOIN accounts a ON a.key = t.account",
@@ -112,7 +112,7 @@ fn place_of(section: Section, row: &Row<'_>) -> Result<Place, StoreError> {
 }
 
 fn account(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
-    Ok(Item::Account(rows::account(row, 1)?))
+    Ok(Item::Account(AccountItem { account: rows::account(row, 1)?, deleted_at: rows::time(row, 5)? }))
 }
 
 fn token(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use hookcast_core::{
-    account::Account,
     clock::Timestamp,
     delivery::DeliveryState,
     id::{AccountId, EventId},
@@ -20,7 +19,8 @@ use super::{
 use crate::{
     error::StoreError,
     transfer::{
-        DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem,
+        TokenItem,
     },
 };
 
@@ -42,7 +42,7 @@ impl<'t> Import<'t> {
     /// Stores an item unless it is there.
     pub(super) fn store(&mut self, item: &Item) -> Result<(), StoreError> {
         match item {
-            Item::Account(account) => self.account(account),
+            Item::Account(item) => self.account(item),
             Item::Token(item) => self.token(item),
             Item::Subscription(item) => self.subscription(item),
             Item::Event(item) => self.event(item),
@@ -61,13 +61,21 @@ impl<'t> Import<'t> {
         Ok(())
     }
 
-    fn account(&self, account: &Account) -> Result<(), StoreError> {
+    fn account(&self, item: &AccountItem) -> Result<(), StoreError> {
+        let AccountItem { account, deleted_at } = item;
         self.transaction
             .prepare_cached(
-                "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at) VALUES (?1, ?2, ?3, ?1, ?4)
+                "INSERT INTO accounts (id, user_id, user_email, token_hash, created_at, deleted_at)
+                 VALUES (?1, ?2, ?3, ?1, ?4, ?5)
                  ON CONFLICT (id) DO NOTHING",
             )?
-            .execute((account.id.to_bytes(), &account.user_id, &account.user_email, account.created_at.as_millis()))?;
+            .execute((
+                account.id.to_bytes(),
+                &account.user_id,
+                &account.user_email,
+                account.created_at.as_millis(),
+                deleted_at.map(Timestamp::as_millis),
+            ))?;
         Ok(())
     }
 

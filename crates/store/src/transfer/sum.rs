@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::code::options_text;
 
 use super::{
-    DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem, TokenItem,
+    AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem,
+    TokenItem,
 };
 
 /// How many items, and the sum of their SHA-256 digests in two halves.
@@ -36,7 +37,7 @@ impl Sum {
 fn digest(item: &Item) -> [u8; 32] {
     let mut fields = Fields::default();
     match item {
-        Item::Account(account) => fields.account(account),
+        Item::Account(item) => fields.account(item),
         Item::Token(item) => fields.token(item),
         Item::Subscription(item) => fields.subscription(item),
         Item::Event(item) => fields.event(item),
@@ -70,13 +71,15 @@ impl Fields {
         }
     }
 
-    fn account(&mut self, account: &Account) {
+    fn account(&mut self, item: &AccountItem) {
+        let AccountItem { account, deleted_at } = item;
         let Account { id, user_id, user_email, created_at } = account;
         self.put(id.to_bytes());
         self.put(user_id);
         self.number(u8::from(user_email.is_some()));
         self.put(user_email.as_deref().unwrap_or_default());
         self.number(created_at.as_millis());
+        self.optional(deleted_at.map(|time| time.as_millis()));
     }
 
     fn token(&mut self, item: &TokenItem) {
@@ -214,7 +217,8 @@ mod tests {
     fn account(name: &str, email: Option<&str>) -> Item {
         let created_at = Timestamp::from_millis(0);
         let id = AccountId::new(created_at, [1; 10]);
-        Item::Account(Account { id, user_id: name.into(), user_email: email.map(Into::into), created_at })
+        let account = Account { id, user_id: name.into(), user_email: email.map(Into::into), created_at };
+        Item::Account(AccountItem { account, deleted_at: None })
     }
 
     fn token(hash: u8, expires_at: Option<Timestamp>) -> Item {

@@ -1,5 +1,5 @@
 -- ARGV: account's id, name, hash, scope, time of making, of the end (empty: none).
-local account = call('HGET', root .. 'account-ids', ARGV[1])
+local account = living_account(ARGV[1])
 if not account then
     return { 'missing' }
 end

@@ -39,12 +39,17 @@ end
 local sections = {}
 
 function sections.accounts()
-    each(root .. 'accounts', function(account)
-        add({ account, account_row(account) }, 0)
-    end)
+    for account = tonumber(after == '' and '0' or after) + 1, tonumber(call('HGET', META, 'account') or 0) do
+        local name = int(account)
+        add({ name, account_row(name), call('HGET', root .. 'account:' .. name, 'deleted') }, 0)
+        if is_full() then
+            answer[2] = 1
+            return
+        end
+    end
 end
 
--- A place is an account, and as its score the name of one of its tokens. There is no account without any.
+-- A place is an account, and as its score the name of one of its tokens. No account is without any but the deleted ones.
 function sections.tokens()
     local from = after == '' and '-inf' or after
     for _, account in ipairs(call('ZRANGEBYSCORE', root .. 'accounts', from, '+inf', 'LIMIT', 0, limit + 1)) do

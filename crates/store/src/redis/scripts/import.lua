@@ -19,8 +19,8 @@ local function is_free(index, member)
     return true
 end
 
--- ID, user_id, time of making, whether there is an e-mail address, the address.
-sections.accounts = { values = 5 }
+-- ID, user_id, time of making, whether there is an e-mail address, the address, time of deletion (empty: none).
+sections.accounts = { values = 6 }
 
 function sections.accounts.check(item)
     item.is_there = exists('account-ids', item[1])
@@ -38,7 +38,11 @@ function sections.accounts.store(item)
     end
     call('HSET', root .. 'account-ids', item[1], account)
     call('HSET', root .. 'user-ids', item[2], account)
-    call('ZADD', root .. 'accounts', account, account)
+    if item[6] == '' then
+        call('ZADD', root .. 'accounts', account, account)
+    else
+        call('HSET', key, 'deleted', item[6])
+    end
 end
 
 -- Account's id, name, hash, scope, time of making, of the end (empty: none).

@@ -6,8 +6,8 @@
 --   meta                 hash: schema, reader, catalogue (its version), position, incarnation, account, lane, notice (the last
 --                        ones given), bytes (about what events and deliveries take up), copying (how far it has come as the
 --                        target of a copy)
---   account:A            hash: id, user_id, email, made              accounts   zset of A by A
---   account-ids, user-ids   hashes to A
+--   account:A            hash: id, user_id, email, made, deleted     accounts   zset of A by A, the deleted ones left out
+--   account-ids          hash to A                                   user-ids   hash to A
 --   tokens               hash from a token's hash to `A NAME`
 --   tokens-of:A          hash from a token's name to its hash (32 bytes), scope, time of making and, if it has one, of its end
 --   lane:L               hash of a subscription: id, account (A), event, url, options, secret, active, made, deleted, expired,
@@ -307,8 +307,31 @@ local function forget_notice(id)
     call('ZREM', root .. 'notices', id)
 end
 
+-- Deletes a subscription; `settle` must follow. What waits is dropped from the indexes at once, in the server's background, and
+-- by that is cancelled.
+local function delete_lane(lane, now)
+    local key = root .. 'lane:' .. lane
+    local account, event, url = unpack(call('HMGET', key, 'account', 'event', 'url'))
+    call('HSET', key, 'deleted', now, 'active', '0', 'secret', '')
+    call('HDEL', root .. 'lanes-once', account .. ' ' .. event .. ' ' .. url)
+    call('ZREM', root .. 'lanes-of:' .. account, lane)
+    call('UNLINK', root .. 'due:' .. lane, root .. 'wait:' .. lane, root .. 'order:' .. lane)
+    for _, notice in ipairs(call('SMEMBERS', root .. 'notices-of:' .. lane)) do
+        forget_notice(notice)
+    end
+    call('DEL', root .. 'notices-of:' .. lane)
+    changed(lane)
+    touch(lane)
+end
+
 local function account_row(account)
     return call('HMGET', root .. 'account:' .. account, 'id', 'user_id', 'email', 'made')
+end
+
+-- The account of an id, unless it is deleted.
+local function living_account(id)
+    local account = call('HGET', root .. 'account-ids', id)
+    return account and call('HEXISTS', root .. 'account:' .. account, 'deleted') == 0 and account or nil
 end
 
 local function token_hash(packed)

@@ -1,6 +1,6 @@
 -- ARGV: user_id, the new token's name, its hash, now.
 local account = call('HGET', root .. 'user-ids', ARGV[1])
-if not account then
+if not account or call('HEXISTS', root .. 'account:' .. account, 'deleted') == 1 then
     return { 'missing' }
 end
 if call('HEXISTS', root .. 'tokens', ARGV[3]) == 1 then

@@ -1,6 +1,6 @@
 -- ARGV: id, account's id, event types, URL, options, secrets, whether it is active, time of making. Answers whether it is new,
 -- and how it is.
-local account = call('HGET', root .. 'account-ids', ARGV[2])
+local account = living_account(ARGV[2])
 if not account then
     return { 'missing' }
 end
