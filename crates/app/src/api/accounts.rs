@@ -8,6 +8,7 @@ use axum::{
 };
 use hookcast_core::{
     account::{Account, check_user_email, check_user_id},
+    clock::Timestamp,
     id::AccountId,
     token::{self, TokenHash},
 };
@@ -15,8 +16,15 @@ use hookcast_store::StoreError;
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{ApiState, auth, body, error::ApiError, fields::Fields};
+use super::{
+    ApiState, auth, body,
+    error::ApiError,
+    fields::Fields,
+    problems::{Body, Conflicting, Protected},
+    requests::{AccountChange, NewAccount},
+};
 
 /// What access tokens begin with.
 pub const ACCESS_TOKEN_PREFIX: &str = "hkc_access_";
@@ -31,19 +39,56 @@ pub fn rotate_routes() -> MethodRouter<ApiState> {
     post(rotate)
 }
 
+/// An account as its owner sees it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
+struct View {
+    user_id: String,
+    user_email: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<Account> for View {
+    fn from(account: Account) -> Self {
+        let Account { user_id, user_email, created_at, .. } = account;
+        Self { user_id, user_email, created_at }
+    }
+}
+
 /// An account with its token, which is shown this once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegisteredAccount)]
 struct WithToken<'a> {
-    #[serde(flatten)]
-    account: &'a Account,
+    user_id: &'a str,
+    user_email: Option<&'a str>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
     access_token: &'a str,
 }
 
 fn answer(status: StatusCode, account: &Account, token: &SecretString) -> Response {
-    (status, Json(WithToken { account, access_token: token.expose_secret() })).into_response()
+    let Account { user_id, user_email, created_at, .. } = account;
+    let (user_email, created_at) = (user_email.as_deref(), *created_at);
+    (status, Json(WithToken { user_id, user_email, created_at, access_token: token.expose_secret() })).into_response()
 }
 
-async fn register(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+/// Registers an account.
+#[utoipa::path(
+    post,
+    path = "/webhooks/account",
+    operation_id = "registerAccount",
+    tag = "Accounts",
+    request_body(content = NewAccount, example = json!({"user_id": "ada", "user_email": "ada@example.org"})),
+    security(("registration" = [])),
+    responses(
+        (status = 201, description = "The account with its access token, which is shown this once.", body = WithToken<'_>,
+            example = json!({"user_id": "ada", "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z",
+            "access_token": "hkc_access_3o2GvXbW"})),
+        Body, Conflicting, Protected
+    )
+)]
+pub async fn register(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     auth::registrar(&state, request.headers()).await?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
@@ -69,11 +114,38 @@ async fn register(State(state): State<ApiState>, request: Request) -> Result<Res
     }
 }
 
-async fn show(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
-    Ok(Json(auth::reader(&state, &headers).await?).into_response())
+/// Shows your account.
+#[utoipa::path(
+    get,
+    path = "/webhooks/account",
+    operation_id = "showAccount",
+    tag = "Accounts",
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The account.", body = View, example = json!({"user_id": "ada",
+            "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z"})),
+        Protected
+    )
+)]
+pub async fn show(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+    Ok(Json(View::from(auth::reader(&state, &headers).await?)).into_response())
 }
 
-async fn change(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+/// Changes where your account's notices go.
+#[utoipa::path(
+    patch,
+    path = "/webhooks/account",
+    operation_id = "changeAccount",
+    tag = "Accounts",
+    request_body(content = AccountChange, example = json!({"user_email": "ada@example.org"})),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The account as it is now.", body = View, example = json!({"user_id": "ada",
+            "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z"})),
+        Body, Protected
+    )
+)]
+pub async fn change(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let account = auth::writer(&state, request.headers()).await?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
@@ -83,10 +155,19 @@ async fn change(State(state): State<ApiState>, request: Request) -> Result<Respo
         check_user_email(email).map_err(|rule| ApiError::invalid_field("user_email", &rule))?;
     }
     let account = state.store.set_email(account.id, user_email).await.map_err(gone)?;
-    Ok(Json(account).into_response())
+    Ok(Json(View::from(account)).into_response())
 }
 
-async fn remove(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Deletes your account with all that is its own: tokens, subscriptions, notices. What waits is cancelled.
+#[utoipa::path(
+    delete,
+    path = "/webhooks/account",
+    operation_id = "deleteAccount",
+    tag = "Accounts",
+    security(("access" = [])),
+    responses((status = 204, description = "It is deleted."), Protected)
+)]
+pub async fn remove(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
     state.store.delete_account(account.id, state.clock.now()).await.map_err(gone)?;
     state.refresh_catalogue().await;
@@ -108,7 +189,21 @@ fn as_argument(user_id: &str) -> String {
     if word.starts_with('-') { format!("-- {word}") } else { word }
 }
 
-async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Gives an account a new access token in place of the present one.
+#[utoipa::path(
+    post,
+    path = "/webhooks/account/rotate",
+    operation_id = "rotateAccessToken",
+    tag = "Accounts",
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The account with its new access token, which is shown this once.", body = WithToken<'_>,
+            example = json!({"user_id": "ada", "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z",
+            "access_token": "hkc_access_3o2GvXbW"})),
+        Protected
+    )
+)]
+pub async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
     let present = auth::writing_token(&state, &headers).await?;
     let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
     let account = state.store.rotate_token(present, TokenHash::of(&token)).await.map_err(gone)?;

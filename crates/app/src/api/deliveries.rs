@@ -20,7 +20,16 @@ use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{ApiState, auth, error::ApiError, query, subscriptions, why::Why};
+use utoipa::ToSchema;
+
+use super::{
+    ApiState, auth,
+    error::ApiError,
+    problems::{Missing, Parameters, Protected},
+    query::{self, List, PageParameters},
+    subscriptions,
+    why::Why,
+};
 
 /// The route that lists a subscription's deliveries.
 pub fn list_routes() -> MethodRouter<ApiState> {
@@ -33,25 +42,47 @@ pub fn routes() -> MethodRouter<ApiState> {
 }
 
 /// A delivery as people see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
 pub struct View {
+    #[schema(value_type = String)]
     id: DeliveryId,
+    #[schema(value_type = String)]
     event_id: EventId,
     event: String,
+    #[schema(value_type = String)]
     subscription_id: SubscriptionId,
     user_id: String,
     url: String,
+    #[schema(value_type = StateName)]
     state: DeliveryState,
     is_active: bool,
+    #[schema(value_type = Option<String>, format = DateTime)]
     next_attempt_at: Option<Timestamp>,
     /// Why it has not arrived, if so.
     why: Option<Why>,
     attempts: Vec<AttemptView>,
 }
 
-#[derive(Serialize)]
+/// The names of [`DeliveryState`].
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeliveryState)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes another type, which knows nothing of schemas")]
+enum StateName {
+    Waiting,
+    Sending,
+    Delivered,
+    Failed,
+    Expired,
+    Cancelled,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct AttemptView {
     number: u32,
+    #[schema(value_type = String, format = DateTime)]
     time: Timestamp,
     /// The answer's HTTP status, if there was one.
     status: Option<u16>,
@@ -100,14 +131,29 @@ impl From<Attempt> for AttemptView {
 }
 
 /// A delivery with what it brings.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeliveryWithPayload)]
 struct WholeView {
     #[serde(flatten)]
     delivery: View,
+    #[schema(value_type = serde_json::Value)]
     payload: Box<RawValue>,
 }
 
-async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Shows a delivery with what it brings.
+#[utoipa::path(
+    get,
+    path = "/webhooks/deliveries/{id}",
+    operation_id = "showDelivery",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The delivery's id.", pattern = "^dlv_[0-9a-f]{32}$")),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The delivery.", body = WholeView, example = json!(example_with_payload())),
+        Missing, Protected
+    )
+)]
+pub async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::reader(&state, &headers).await?;
     let record = own(&state, &account, query::id(id)?).await?;
     let event = state.store.event(record.event, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
@@ -128,7 +174,26 @@ fn not_found(error: StoreError) -> ApiError {
     }
 }
 
-async fn list(
+/// Lists the deliveries of a subscription, the newest first.
+#[utoipa::path(
+    get,
+    path = "/webhooks/subscriptions/{id}/deliveries",
+    operation_id = "listDeliveries",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$"),
+        ("state" = Option<StateName>, Query, description = "Only those in this state."),
+        ("event" = Option<String>, Query, description = "Only those of these types: types or patterns with commas between them."),
+        ("since" = Option<String>, Query, description = "Only those of events since this time.", format = DateTime),
+        ("until" = Option<String>, Query, description = "Only those of events before this time.", format = DateTime),
+        PageParameters),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "A page of them.", body = List<View>,
+            example = json!({"data": [example()], "next_cursor": null})),
+        Missing, Parameters, Protected
+    )
+)]
+pub async fn list(
     State(state): State<ApiState>,
     id: query::Segment,
     headers: HeaderMap,
@@ -142,7 +207,7 @@ async fn list(
     let page = find(&state, id, &wanted, page).await?;
     let now = state.clock.now();
     let views: Vec<View> = page.items.into_iter().map(|record| View::for_owner(record, now)).collect();
-    Ok(Json(query::List::new(views, page.next)).into_response())
+    Ok(Json(List::new(views, page.next)).into_response())
 }
 
 /// The most deliveries that one request looks at where few are wanted; the cursor of its answer goes on from there.
@@ -198,4 +263,21 @@ async fn find(
         }
         page.cursor = next;
     }
+}
+
+/// A delivery for the description of the interface.
+pub fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "dlv_01a20b9a994770c592af35a40ac4d63e", "event_id": "evt_01a20b9a994770c592af35a40ac4d63e",
+        "event": "relation_added", "subscription_id": "sub_01a20b9a994770c592af35a40ac4d63e", "user_id": "ada",
+        "url": "https://hooks.example.org/citations", "state": "delivered", "is_active": true, "next_attempt_at": null, "why": null,
+        "attempts": [{"number": 1, "time": "2026-11-24T03:30:10.887Z", "status": 200, "latency_ms": 12, "answer": "ok",
+            "failure": null, "detail": null}],
+    })
+}
+
+fn example_with_payload() -> serde_json::Value {
+    let mut example = example();
+    example["payload"] = serde_json::json!({"hello": "world"});
+    example
 }

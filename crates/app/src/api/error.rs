@@ -8,6 +8,9 @@ use hookcast_core::{sealing::OpenError, secrets::SecretsError};
 use hookcast_store::{AcceptError, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problems;
 
 /// How long a client is asked to wait when the store cannot take more, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -28,15 +31,24 @@ struct Refusal {
     header: Option<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Serialize)]
-struct Problem<'a> {
+/// A refusal as it is answered.
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'a> {
+    /// Ends with a stable code for programs.
     r#type: String,
-    title: &'a str,
-    status: u16,
+    /// What kind of refusal it is.
+    pub title: &'a str,
+    /// The answer's status.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What is wrong, for people to read.
     detail: &'a str,
+    /// The same as `detail`.
     error: &'a str,
+    /// The member, parameter or header that breaks a rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    /// The place in the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
 }
@@ -126,6 +138,30 @@ impl ApiError {
         &self.0.detail
     }
 
+    /// The stable name of its kind.
+    pub fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// What the answer says beside its body.
+    pub fn header(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.0.header.as_ref()
+    }
+
+    /// What the answer's body says.
+    pub fn problem(&self) -> Problem<'_> {
+        let refusal = &*self.0;
+        Problem {
+            r#type: format!("urn:hookcast:problem:{}", refusal.code),
+            title: refusal.title,
+            status: refusal.status.as_u16(),
+            detail: &refusal.detail,
+            error: &refusal.detail,
+            field: refusal.field.as_deref(),
+            index: refusal.index,
+        }
+    }
+
     fn with(mut self, header: (HeaderName, HeaderValue)) -> Self {
         self.0.header = Some(header);
         self
@@ -197,20 +233,11 @@ impl From<AcceptError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let refusal = *self.0;
-        let problem = Problem {
-            r#type: format!("urn:hookcast:problem:{}", refusal.code),
-            title: refusal.title,
-            status: refusal.status.as_u16(),
-            detail: &refusal.detail,
-            error: &refusal.detail,
-            field: refusal.field.as_deref(),
-            index: refusal.index,
-        };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = refusal.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(problems::MEDIA_TYPE));
         if let Some((name, value)) = refusal.header {
             response.headers_mut().insert(name, value);
         }

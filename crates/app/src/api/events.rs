@@ -12,7 +12,15 @@ use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{ApiState, auth, deliveries, error::ApiError, query, why::NotSent};
+use utoipa::ToSchema;
+
+use super::{
+    ApiState, auth, deliveries,
+    error::ApiError,
+    problems::{Missing, Parameters, Protected},
+    query::{self, PageParameters},
+    why::NotSent,
+};
 
 /// The route that shows an event.
 pub fn routes() -> MethodRouter<ApiState> {
@@ -20,12 +28,18 @@ pub fn routes() -> MethodRouter<ApiState> {
 }
 
 /// An event with a page of its deliveries.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 struct View {
+    #[schema(value_type = String)]
     id: EventId,
+    #[schema(value_type = String)]
     event: EventType,
+    #[schema(value_type = String, format = DateTime)]
     time: Timestamp,
+    #[schema(value_type = String)]
     md5: ContentMd5,
+    #[schema(value_type = serde_json::Value)]
     payload: Box<RawValue>,
     /// How many subscriptions it goes to.
     subscriptions: u64,
@@ -37,13 +51,29 @@ struct View {
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Unreached {
     reason: &'static str,
     detail: String,
 }
 
-async fn show(
+/// Shows an event and what has become of it.
+#[utoipa::path(
+    get,
+    path = "/webhooks/events/{id}",
+    operation_id = "showEvent",
+    tag = "Events",
+    params(("id" = String, Path, description = "The event's id.", pattern = "^evt_[0-9a-f]{32}$"), PageParameters),
+    security(("trigger" = [])),
+    responses(
+        (status = 200, description = "The event with a page of its deliveries.", body = View,
+            example = json!({"id": "evt_01a20b9a994770c592af35a40ac4d63e", "event": "relation_added",
+            "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "payload": {"hello": "world"},
+            "subscriptions": 1, "unreached": null, "deliveries": [deliveries::example()], "not_sent": [], "next_cursor": null})),
+        Missing, Parameters, Protected
+    )
+)]
+pub async fn show(
     State(state): State<ApiState>,
     id: query::Segment,
     headers: HeaderMap,

@@ -9,8 +9,11 @@ mod error;
 mod events;
 mod fields;
 mod health;
+mod openapi;
+mod problems;
 mod query;
 mod redelivery;
+mod requests;
 mod subscription_view;
 mod subscriptions;
 mod test_delivery;
@@ -140,9 +143,9 @@ impl fmt::Debug for ApiState {
     }
 }
 
-/// Every route. Each answers with and without a trailing slash.
-pub fn router(state: ApiState) -> Router {
-    let routes: [(&str, MethodRouter<ApiState>); 19] = [
+/// Every route.
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 21] {
+    [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
         ("/webhooks/account/tokens", tokens::routes()),
@@ -162,8 +165,14 @@ pub fn router(state: ApiState) -> Router {
         ("/webhooks/events/{id}", events::routes()),
         ("/health/live", health::live_routes()),
         ("/health/ready", health::ready_routes()),
-    ];
-    routed(routes, "there is no such path; see the README for those there are").with_state(state)
+        ("/openapi.json", openapi::routes()),
+        ("/docs", openapi::page_routes()),
+    ]
+}
+
+/// The service. Each of its routes answers with and without a trailing slash.
+pub fn router(state: ApiState) -> Router {
+    routed(routes(), "there is no such path; see the README for those there are").with_state(state)
 }
 
 /// The routes of a node that only delivers.

@@ -6,6 +6,7 @@ use axum::extract::{Path, rejection::PathRejection};
 use hookcast_core::clock::Timestamp;
 use hookcast_store::PageRequest;
 use http::Uri;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 
@@ -14,6 +15,18 @@ const DEFAULT_LIMIT: u32 = 100;
 
 /// The most items on a page.
 const MAX_LIMIT: u32 = 1_000;
+
+/// How a page of a list is asked for. [`page`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes parameters, which are never read into it")]
+pub struct PageParameters {
+    /// Items on the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
 
 /// Reads `limit` and `cursor`.
 pub fn page(uri: &Uri) -> Result<PageRequest, ApiError> {
@@ -60,9 +73,10 @@ pub fn id<T: FromStr<Err: Display>>(segment: Segment) -> Result<T, ApiError> {
 }
 
 /// A page of a list, as it is answered.
-#[derive(serde::Serialize)]
+#[derive(serde::Serialize, ToSchema)]
 pub struct List<T> {
     data: Vec<T>,
+    /// What to ask for the next page with, if there is one.
     next_cursor: Option<String>,
 }
 

@@ -14,8 +14,17 @@ use hookcast_core::{
 use hookcast_store::{PageRequest, StoreError};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{ApiState, auth, body, deliveries, error::ApiError, fields::Fields, query, subscriptions};
+use super::{
+    ApiState, auth, body, deliveries,
+    error::ApiError,
+    fields::Fields,
+    problems::{Body, Conflicting, Missing, Protected},
+    query,
+    requests::Redelivery,
+    subscriptions,
+};
 
 /// Deliveries that are looked at in one step.
 const PAGE: u32 = 500;
@@ -33,7 +42,21 @@ pub fn subscription_routes() -> MethodRouter<ApiState> {
     post(since)
 }
 
-async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Sends a delivery again that has ended.
+#[utoipa::path(
+    post,
+    path = "/webhooks/deliveries/{id}/redeliver",
+    operation_id = "redeliver",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The delivery's id.", pattern = "^dlv_[0-9a-f]{32}$")),
+    security(("access" = [])),
+    responses(
+        (status = 202, description = "The delivery, which waits.", body = deliveries::View,
+            example = json!(deliveries::example())),
+        Conflicting, Missing, Protected
+    )
+)]
+pub async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
     let record = deliveries::own(&state, &account, query::id(id)?).await?;
     if again(&state, record.subscription, vec![record.id]).await? == 0 {
@@ -50,7 +73,7 @@ async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderM
 }
 
 /// What became of a wish to send many again.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Redelivered {
     /// How many wait now.
     redelivered: usize,
@@ -58,7 +81,24 @@ struct Redelivered {
     more: bool,
 }
 
-async fn since(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
+/// Sends a subscription's deliveries again that have failed or expired.
+///
+/// One request sends so many at the most; where there are more, the same request again goes on.
+#[utoipa::path(
+    post,
+    path = "/webhooks/subscriptions/{id}/redeliver",
+    operation_id = "redeliverSince",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    request_body(content = Redelivery, example = json!({"since": "2026-11-24T00:00:00Z", "state": "failed"})),
+    security(("access" = [])),
+    responses(
+        (status = 202, description = "How many wait now.", body = Redelivered,
+            example = json!({"redelivered": 12, "more": false})),
+        Body, Missing, Protected
+    )
+)]
+pub async fn since(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
     let account = auth::writer(&state, request.headers()).await?;
     let id: SubscriptionId = query::id(id)?;
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;

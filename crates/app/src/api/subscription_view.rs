@@ -16,11 +16,14 @@ use hookcast_store::catalogue::SubscriptionStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::consent;
+use utoipa::ToSchema;
+
+use super::{consent, requests};
 use crate::config::show_duration;
 
 /// Whether anything is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SubscriptionState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Deliveries go out.
@@ -43,23 +46,30 @@ impl State {
 }
 
 /// A subscription as its owner sees it. Options that were not chosen are as the configuration has them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription)]
 pub struct View {
+    #[schema(value_type = String)]
     id: SubscriptionId,
     user_id: String,
+    #[schema(value_type = requests::EventTypes)]
     event: EventPatterns,
     url: String,
     is_active: bool,
     state: State,
     /// The proof that the callback must give, or has given.
+    #[schema(value_type = Option<requests::Consent>)]
     consent: Option<Consent>,
     /// Why the proof is still owed, where the callback was asked just now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent_refusal: Option<String>,
     failure_count: u32,
+    #[schema(value_type = Option<String>, format = DateTime)]
     failing_since: Option<Timestamp>,
     /// When the next delivery finds out whether the callback is back; nothing is sent before.
+    #[schema(value_type = Option<String>, format = DateTime)]
     probe_at: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     waiting: u64,
     expired: u64,
@@ -67,6 +77,7 @@ pub struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets_unreadable: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<requests::Scheme>)]
     signature: Option<Scheme>,
     #[serde(skip_serializing_if = "Option::is_none")]
     public_key: Option<String>,
@@ -74,17 +85,25 @@ pub struct View {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     earlier_secrets: Vec<EarlierSecret>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     auth: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     tls: Option<Value>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     headers: CustomHeaders,
+    #[schema(value_type = requests::Format)]
     format: Format,
     filter: Option<String>,
+    #[schema(value_type = requests::Ordering)]
     ordering: Ordering,
+    #[schema(value_type = requests::OnFailure)]
     on_failure: OnFailure,
     rate_limit: Option<f64>,
     max_in_flight: Option<u32>,
+    #[schema(value_type = requests::Retries)]
     retries: Value,
+    #[schema(value_type = requests::SuccessStatus)]
     success_status: SuccessRule,
     timeout: String,
     /// Shown when it is new, and never again.
@@ -92,9 +111,11 @@ pub struct View {
     pub secret: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EarlierSecret {
+    #[schema(value_type = requests::Scheme)]
     signature: Scheme,
+    #[schema(value_type = String, format = DateTime)]
     until: Timestamp,
 }
 
@@ -167,4 +188,20 @@ fn shown(retries: &Retries) -> Value {
             json!({ "first": duration(*first), "factor": factor, "longest": duration(*longest), "count": count })
         }
     }
+}
+
+/// A subscription for the description of the interface, with its secret where that is new.
+pub fn example(with_secret: bool) -> Value {
+    let mut example = json!({
+        "id": "sub_01a20b9a994770c592af35a40ac4d63e", "user_id": "ada", "event": ["object_updated", "relation_*"],
+        "url": "https://hooks.example.org/citations", "is_active": true, "state": "active", "consent": null,
+        "failure_count": 0, "failing_since": null, "probe_at": null, "created_at": "2026-11-24T03:30:10.887Z",
+        "waiting": 0, "expired": 0, "signature": "hmac-sha256", "auth": null, "tls": null, "headers": {},
+        "format": "hookcast", "filter": null, "ordering": "none", "on_failure": "block", "rate_limit": null,
+        "max_in_flight": null, "retries": ["5s", "5m"], "success_status": "200", "timeout": "15s",
+    });
+    if with_secret {
+        example["secret"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into();
+    }
+    example
 }

@@ -28,8 +28,10 @@ use super::{
     consent::{self, Answered},
     error::ApiError,
     fields::Fields,
-    query,
-    subscription_view::View,
+    problems::{Body, Conflicting, Missing, Parameters, Protected},
+    query::{self, List, PageParameters},
+    requests::{NewSecret, NewSubscription, SubscriptionChange},
+    subscription_view::{self, View},
     wishes::{self, KNOWN, Wishes},
 };
 
@@ -139,7 +141,25 @@ impl ApiState {
     }
 }
 
-async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+/// Subscribes to events.
+///
+/// Whoever subscribes once more to the same events at the same URL gets the subscription that is there, unchanged.
+#[utoipa::path(
+    post,
+    path = "/webhooks/subscribe",
+    operation_id = "subscribe",
+    tag = "Subscriptions",
+    request_body(content = NewSubscription, example = json!({"event": ["relation_*", "object_updated"],
+        "url": "https://hooks.example.org/citations", "filter": "$.payload[?@.status == \"new\"]", "ordering": "key",
+        "signature": "ed25519", "auth": {"type": "bearer", "token": "s3cret"}, "retries": ["5s", "1m", "1h"]})),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The subscription that is there.", body = View, example = json!(subscription_view::example(false))),
+        (status = 201, description = "The new subscription, with its secret, which is shown this once.", body = View, example = json!(subscription_view::example(true))),
+        Body, Missing, Protected
+    )
+)]
+pub async fn subscribe(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let account = auth::writer(&state, request.headers()).await?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
@@ -198,14 +218,40 @@ fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, 
     }
 }
 
-async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
+/// Lists the account's subscriptions.
+#[utoipa::path(
+    get,
+    path = "/webhooks/subscriptions",
+    operation_id = "listSubscriptions",
+    tag = "Subscriptions",
+    params(PageParameters),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "A page of them.", body = List<View>, example = json!({"data": [], "next_cursor": null})),
+        Parameters, Protected
+    )
+)]
+pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
     let account = auth::reader(&state, &headers).await?;
     let page = state.store.subscriptions(account.id, query::page(&uri)?).await?;
     let views: Vec<View> = page.items.into_iter().map(|status| state.view_in_any_case(status)).collect();
-    Ok(Json(query::List::new(views, page.next)).into_response())
+    Ok(Json(List::new(views, page.next)).into_response())
 }
 
-async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Shows a subscription.
+#[utoipa::path(
+    get,
+    path = "/webhooks/subscriptions/{id}",
+    operation_id = "showSubscription",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The subscription.", body = View, example = json!(subscription_view::example(false))),
+        Missing, Protected
+    )
+)]
+pub async fn show(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::reader(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
     Ok(Json(state.view_in_any_case(status)).into_response())
@@ -234,7 +280,22 @@ impl Change {
     }
 }
 
-async fn change(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
+/// Changes a subscription.
+#[utoipa::path(
+    patch,
+    path = "/webhooks/subscriptions/{id}",
+    operation_id = "changeSubscription",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    request_body(content = SubscriptionChange, example = json!({"is_active": true, "rate_limit": 50, "timeout": "5s", "filter": null,
+        "retries": {"first": "5s", "factor": 2, "longest": "1h", "count": 10}})),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The subscription after the change, with its secret if that is new.", body = View, example = json!(subscription_view::example(false))),
+        Body, Conflicting, Missing, Protected
+    )
+)]
+pub async fn change(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
     let account = auth::writer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
@@ -331,15 +392,47 @@ async fn settle(
     consent::ask(state, status).await
 }
 
-async fn remove(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Deletes a subscription. What still waits for it is cancelled.
+#[utoipa::path(
+    delete,
+    path = "/webhooks/subscriptions/{id}",
+    operation_id = "unsubscribe",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    security(("access" = [])),
+    responses(
+        (status = 204, description = "It is gone."),
+        Missing, Protected
+    )
+)]
+pub async fn remove(
+    State(state): State<ApiState>,
+    id: query::Segment,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
     state.store.unsubscribe(account.id, query::id(id)?, state.clock.now()).await.map_err(not_found)?;
     state.refresh_catalogue().await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Goes over to another secret: a new one of the same kind, or the one in the body. The one before it signs as well for a while.
-async fn rotate_secret(
+/// Goes over to another secret: a new one of the same kind, or the one in the body.
+///
+/// The one before it signs as well for a while.
+#[utoipa::path(
+    post,
+    path = "/webhooks/subscriptions/{id}/rotate-secret",
+    operation_id = "rotateSecret",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    request_body(content = Option<NewSecret>, example = json!({"overlap": "1h"})),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The subscription with its new secret, which is shown this once.", body = View, example = json!(subscription_view::example(true))),
+        Body, Conflicting, Missing, Protected
+    )
+)]
+pub async fn rotate_secret(
     State(state): State<ApiState>,
     id: query::Segment,
     request: Request,
@@ -376,7 +469,23 @@ async fn rotate_secret(
 }
 
 /// Asks the callback now whether it wants the events.
-async fn verify(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+#[utoipa::path(
+    post,
+    path = "/webhooks/subscriptions/{id}/verify",
+    operation_id = "verify",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "The subscription; `consent_refusal` says why it has not agreed.", body = View, example = json!(subscription_view::example(false))),
+        Missing, Protected
+    )
+)]
+pub async fn verify(
+    State(state): State<ApiState>,
+    id: query::Segment,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
     let answered = consent::ask(&state, status).await?;

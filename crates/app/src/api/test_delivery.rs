@@ -27,12 +27,15 @@ use hookcast_delivery::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     ApiState, auth, body,
     error::ApiError,
     fields::Fields,
+    problems::{Body, Busy, Conflicting, Missing, Protected},
     query,
+    requests::TestEvent,
     subscription_view::State as SubscriptionState,
     subscriptions::not_found,
     trigger::{self, event_type},
@@ -76,10 +79,13 @@ pub fn routes() -> MethodRouter<ApiState> {
 }
 
 /// Whether the subscription would get the event, and what came of sending it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TestDelivery)]
 struct Answer {
     /// The event's type, and the id that a test delivery has.
+    #[schema(value_type = String)]
     event: EventType,
+    #[schema(value_type = String)]
     id: EventId,
     /// Both of the following hold.
     matches: bool,
@@ -92,7 +98,7 @@ struct Answer {
     exchange: Option<Exchange>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Exchange {
     /// Whether a delivery would be done now.
     delivered: bool,
@@ -103,29 +109,54 @@ struct Exchange {
     failure: Option<GotFailure>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SentRequest {
     method: &'static str,
     url: String,
+    #[schema(value_type = Object)]
     headers: ShownHeaders,
     body: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GotResponse {
     status: u16,
+    #[schema(value_type = Object)]
     headers: ShownHeaders,
     /// The beginning.
     body: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GotFailure {
     stage: &'static str,
     detail: String,
 }
 
-async fn try_out(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
+/// Tells whether a subscription would get an event, and sends it once if that is wished.
+///
+/// Nothing of it is stored, and no failure of it counts.
+#[utoipa::path(
+    post,
+    path = "/webhooks/subscriptions/{id}/test",
+    operation_id = "tryOut",
+    tag = "Subscriptions",
+    params(("id" = String, Path, description = "The subscription's id.", pattern = "^sub_[0-9a-f]{32}$")),
+    request_body(content = Option<TestEvent>,
+        example = json!({"event": "relation_added", "payload": {"hello": "world"}, "send": false})),
+    security(("access" = [])),
+    responses(
+        (status = 200, description = "Whether it matches, and what came of sending it.", body = Answer,
+            example = json!({"event": "relation_added", "id": "evt_01a20b9a994770c592af35a40ac4d63e", "matches": true,
+            "pattern": true, "filter": null, "state": "active", "exchange": null})),
+        Body, Busy, Conflicting, Missing, Protected
+    )
+)]
+pub async fn try_out(
+    State(state): State<ApiState>,
+    id: query::Segment,
+    request: Request,
+) -> Result<Response, ApiError> {
     let account = auth::writer(&state, request.headers()).await?;
     let id = query::id(id)?;
     let body = body::read_optional_json(&state, request, state.limits.request_size).await?;

@@ -19,15 +19,19 @@ use hookcast_core::{
 use hookcast_delivery::acceptor::{REMEMBER_KEY, Submission};
 use hookcast_store::engine::Idempotency;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::{
     ApiState, auth,
     body::{self, MediaType},
     error::ApiError,
     fields::Fields,
+    problems::{Body, Protected},
+    requests::NewEvents,
 };
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -43,13 +47,67 @@ pub fn routes() -> MethodRouter<ApiState> {
     post(trigger)
 }
 
+/// The members of [`hookcast_store::engine::Receipt`].
+#[derive(Serialize, ToSchema)]
+struct Receipt {
+    /// The event's id; of a duplicate, the first one's.
+    id: String,
+    event: String,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    time: String,
+    /// The md5 of its canonical content, in hexadecimal.
+    md5: String,
+    /// Whether an event of equal content came before, so that this one is not sent.
+    duplicate: bool,
+    /// How many subscriptions it goes to.
+    subscriptions: u64,
+}
+
+/// The receipt of an event, or those of a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what is answered in two places")]
+enum Receipts {
+    One(Receipt),
+    Batch(Vec<Receipt>),
+}
+
 /// The texts of the events in a body.
 enum Texts<'a> {
     One(&'a str),
     Many(Vec<&'a str>),
 }
 
-async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+/// Takes an event, or a batch of them in one step. After the answer they are on disk.
+#[utoipa::path(
+    post,
+    path = "/webhooks/trigger",
+    operation_id = "trigger",
+    tag = "Events",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+        description = "A request with the key and the body of an earlier one is answered as that was, for 24 hours.")),
+    request_body(
+        content(
+            (NewEvents = "application/json", examples(
+                ("one" = (summary = "An event", value = json!({"event": "relation_added", "key": "10.1000/1",
+                    "payload": {"hello": "world"}}))),
+                ("batch" = (summary = "A batch", value = json!([{"event": "relation_added", "payload": {"n": 1}},
+                    {"event": "object_updated", "payload": [1, 2], "deduplicate": false}])))
+            )),
+            (String = "application/x-ndjson", example = "{\"event\":\"a\",\"payload\":1}\n{\"event\":\"b\",\"payload\":2}\n")
+        )
+    ),
+    security(("trigger" = [])),
+    responses(
+        (status = 202, description = "A receipt, or one for each event of the batch.", body = Receipts,
+            headers(("Idempotency-Replayed" = Option<String>, description = "`true` if the answer is that of an earlier request.")),
+            example = json!({"id": "evt_01a20b9a994770c592af35a40ac4d63e", "event": "relation_added",
+            "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "duplicate": false, "subscriptions": 1})),
+        Body, Protected
+    )
+)]
+pub async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     auth::producer(&state, request.headers()).await?;
     let media_type = body::media_type(request.headers())?;
     let key = idempotency_key(request.headers())?;

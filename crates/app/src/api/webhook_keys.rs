@@ -16,14 +16,17 @@ use hookcast_core::{
 use http::{HeaderValue, Uri, header};
 use serde::Serialize;
 
-use super::{ApiState, error::ApiError, query};
+use utoipa::ToSchema;
+
+use super::{ApiState, error::ApiError, problems::Parameters, query};
 
 /// For so long a receiver may keep what it has got: shorter than any overlap of secrets that is of use.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// A JWK set (RFC 7517, section 5).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct KeySet {
+    #[schema(value_type = Vec<Object>)]
     keys: Vec<Jwk>,
 }
 
@@ -32,7 +35,22 @@ pub fn routes() -> MethodRouter<ApiState> {
     get(keys)
 }
 
-async fn keys(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiError> {
+/// The public keys with which receivers check signatures of the scheme `v1a`, as a JWK set (RFC 7517).
+#[utoipa::path(
+    get,
+    path = "/.well-known/webhook-keys",
+    operation_id = "listKeys",
+    tag = "Service",
+    params(("subscription" = Option<String>, Query, description = "Only those of this subscription.",
+        pattern = "^sub_[0-9a-f]{32}$")),
+    responses(
+        (status = 200, description = "The keys. They may be kept for five minutes.", body = KeySet,
+            example = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            "alg": "EdDSA", "use": "sig", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]})),
+        Parameters
+    )
+)]
+pub async fn keys(State(state): State<ApiState>, uri: Uri) -> Result<Response, ApiError> {
     let only: Option<SubscriptionId> = query::parsed(&uri, "subscription")?;
     let now = state.clock.now();
     let targets = match only {

@@ -12,6 +12,7 @@ use hookcast_core::{
 use hookcast_delivery::directory::LeftOut;
 use hookcast_store::history::{DeliveryRecord, EventRecord};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Inner;
 
@@ -19,11 +20,12 @@ use super::Inner;
 const MOST: usize = 100;
 
 /// Why a delivery has not arrived.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Why {
     reason: &'static str,
     detail: String,
     /// Until when it waits, where that is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
 }
 
@@ -84,8 +86,9 @@ fn last_words(result: &AttemptResult) -> String {
 }
 
 /// A subscription to an event's type that has no delivery of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct NotSent {
+    #[schema(value_type = String)]
     subscription_id: SubscriptionId,
     user_id: String,
     url: String,

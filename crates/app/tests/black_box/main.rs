@@ -19,6 +19,7 @@ mod crash_of_nodes;
 mod deactivation;
 mod deliver;
 mod demonstrating;
+mod describing;
 mod duplicates;
 mod encrypting;
 mod failures;
