@@ -11,14 +11,17 @@ use crate::support::{
     world::Account,
 };
 
-/// A server with two accounts, a subscription of ada's that is inactive, and an event that waits for it.
+/// A server with two accounts, a subscription of ada's that is inactive, an event whose delivery waits for it, and a token of hers
+/// for looking only.
 struct Scene {
     home: Home,
     server: Server,
     ada: Account,
     bob: Account,
+    looking: String,
     subscription: String,
     event: String,
+    delivery: String,
 }
 
 impl Scene {
@@ -29,13 +32,21 @@ impl Scene {
         let subscription = ada.subscribe("e", "http://127.0.0.1:3/").await.id;
         ada.set_active(&subscription, false).await;
         let event = server.http.trigger("e", json!(1)).await["id"].as_str().unwrap().to_owned();
-        Self { home, server, ada, bob, subscription, event }
+        let delivery = server.http.event(&event).await["deliveries"][0]["id"].as_str().unwrap().to_owned();
+        let wish = json!({"name": "looking", "scope": "read"});
+        let looking = ada.request(Method::POST, "/webhooks/account/tokens").json(&wish).send().await.expect(201);
+        let looking = looking["access_token"].as_str().unwrap().to_owned();
+        Self { home, server, ada, bob, looking, subscription, event, delivery }
     }
 
-    fn routes(&self) -> [Route; 11] {
+    /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
+    fn routes(&self) -> [Route; 22] {
         use Owner::{Account, Nobody, Producer, Registrar};
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
+        let delivery = format!("/webhooks/deliveries/{}", self.delivery);
         let url = "http://127.0.0.1:3/2";
+        let since = json!({"since": "2026-01-01T00:00:00Z"});
+        let token = json!({"name": "writing", "scope": "write"});
         [
             Route(Method::POST, "/webhooks/account".into(), Some(json!({"user_id": "cyd"})), Registrar, 201),
             Route(Method::POST, "/webhooks/trigger".into(), Some(json!({"event": "f", "payload": 1})), Producer, 202),
@@ -44,10 +55,21 @@ impl Scene {
             Route(Method::GET, format!("{subscription}/deliveries"), None, Account, 200),
             Route(Method::PATCH, subscription.clone(), Some(json!({"is_active": false})), Account, 200),
             Route(Method::POST, format!("{subscription}/rotate-secret"), None, Account, 200),
+            Route(Method::POST, format!("{subscription}/verify"), None, Account, 200),
+            Route(Method::POST, format!("{subscription}/test"), Some(json!({"event": "e"})), Account, 200),
+            Route(Method::POST, format!("{subscription}/redeliver"), Some(since), Account, 202),
             Route(Method::DELETE, subscription, None, Account, 204),
+            Route(Method::GET, delivery.clone(), None, Account, 200),
+            Route(Method::POST, format!("{delivery}/redeliver"), None, Account, 409),
             Route(Method::GET, "/webhooks/subscriptions".into(), None, Nobody, 200),
             Route(Method::POST, "/webhooks/subscribe".into(), Some(json!({"event": "e", "url": url})), Nobody, 201),
+            Route(Method::GET, "/webhooks/account".into(), None, Nobody, 200),
+            Route(Method::PATCH, "/webhooks/account".into(), Some(json!({"user_email": null})), Nobody, 200),
+            Route(Method::DELETE, "/webhooks/account".into(), None, Nobody, 204),
             Route(Method::POST, "/webhooks/account/rotate".into(), None, Nobody, 200),
+            Route(Method::GET, "/webhooks/account/tokens".into(), None, Nobody, 200),
+            Route(Method::POST, "/webhooks/account/tokens".into(), Some(token), Nobody, 201),
+            Route(Method::DELETE, "/webhooks/account/tokens/looking".into(), None, Nobody, 204),
         ]
     }
 }
@@ -66,6 +88,11 @@ enum Owner {
 }
 
 impl Route {
+    /// Whether an access token for looking only is enough.
+    fn only_looks(&self) -> bool {
+        self.0 == Method::GET && !self.1.ends_with("/tokens")
+    }
+
     fn call(&self, http: &Http, slash: &str) -> Call {
         let call = http.request(self.0.clone(), &format!("{}{slash}", self.1));
         match &self.2 {
@@ -104,6 +131,9 @@ async fn every_route_wants_its_token() {
                 let call = route.call(http, slash).bearer(token).another_header("authorization", "Bearer x");
                 call.send().await.expect_problem(401);
             }
+            if matches!(owner, Owner::Account | Owner::Nobody) && !route.only_looks() {
+                route.call(http, slash).bearer(&scene.looking).send().await.expect_problem(403);
+            }
             let is_consumers = matches!(owner, Owner::Account | Owner::Nobody);
             for (token, refusal) in [
                 (REGISTRATION_TOKEN, (*owner != Owner::Registrar).then_some(403)),
@@ -123,8 +153,10 @@ async fn every_route_wants_its_token() {
 #[tokio::test]
 async fn every_route_takes_its_token_with_and_without_a_slash() {
     for slash in ["", "/"] {
-        let scene = Scene::set().await;
-        for route in scene.routes() {
+        for index in 0..Scene::set().await.routes().len() {
+            // What one of them changes is not to be in the way of another one.
+            let scene = Scene::set().await;
+            let route = &scene.routes()[index];
             let token = match route.3 {
                 Owner::Registrar => REGISTRATION_TOKEN,
                 Owner::Producer => TRIGGER_TOKEN,
@@ -132,6 +164,29 @@ async fn every_route_takes_its_token_with_and_without_a_slash() {
             };
             println!("{} {}{slash}", route.0, route.1);
             route.call(&scene.server.http, slash).bearer(token).send().await.expect(route.4);
+            if matches!(route.3, Owner::Account | Owner::Nobody) && route.only_looks() {
+                route.call(&scene.server.http, slash).bearer(&scene.looking).send().await.expect(route.4);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_described_operation_is_in_the_table() {
+    let scene = Scene::set().await;
+    let routes = scene.routes();
+    let description = scene.server.http.get("/openapi.json").send().await.expect(200);
+    let is_path = |template: &str, path: &str| {
+        let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+        template.len() == path.len()
+            && template.iter().zip(&path).all(|(wanted, given)| wanted == given || wanted.starts_with('{'))
+    };
+    for (template, operations) in description["paths"].as_object().unwrap() {
+        for (method, _) in
+            operations.as_object().unwrap().iter().filter(|(_, operation)| operation["security"].is_array())
+        {
+            let is_this = |route: &&Route| route.0.as_str().eq_ignore_ascii_case(method) && is_path(template, &route.1);
+            assert!(routes.iter().any(|route| is_this(&route)), "{method} {template}: say who may, in `Scene::routes`");
         }
     }
 }
