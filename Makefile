@@ -6,8 +6,8 @@ BIN := target/release/hookcast
 BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test crash lint fmt cloudevents deny bench bench-quick bench-full costs fuzz image image-check tools-c tools-nextest
-.PHONY: tools-deny tools-stores tools-mail tools-costs tools-fuzz tools-python tools-image clean
+.PHONY: help build run demo test crash lint fmt cloudevents deny bench bench-quick bench-full bench-micro count costs fuzz image image-check tools-c tools-nextest
+.PHONY: tools-deny tools-stores tools-mail tools-costs tools-count tools-fuzz tools-python tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -53,6 +53,13 @@ bench-full: build tools-stores ## All of it with 100,000 subscriptions and 10,00
 	$(CARGO) build --release --package hookcast-bench
 	$(BENCH) run --full
 
+bench-micro: tools-c ## What an event costs outside of stores and networks, by function (FILTER=name)
+	$(CARGO) bench --package hookcast-core --bench micro -- $(FILTER)
+
+count: tools-c tools-count ## Compare instructions per event with bench/instructions.txt (UPDATE=1 stores them)
+	$(CARGO) build --release --package hookcast-store --example main_path
+	scripts/instruction-count
+
 costs: build tools-stores tools-costs ## What events and deliveries cost on each store, for docs/scaling.md: about ten minutes
 	$(CARGO) build --release --package hookcast-bench
 	scripts/costs
@@ -89,6 +96,10 @@ tools-mail:
 tools-costs:
 	@command -v strace >/dev/null && command -v ss >/dev/null && command -v sqlite3 >/dev/null || \
 		{ echo "installing strace, ss and sqlite3 (packages strace, iproute2, sqlite3)"; $(APT) strace iproute2 sqlite3; }
+
+tools-count:
+	@command -v valgrind >/dev/null && command -v python3 >/dev/null || \
+		{ echo "installing valgrind (packages valgrind, python3)"; $(APT) valgrind python3; }
 
 tools-nextest:
 	@command -v cargo-nextest >/dev/null || { echo "installing cargo-nextest"; $(CARGO) install cargo-nextest --locked; }
