@@ -67,7 +67,8 @@ async fn a_deleted_account_takes_all_that_is_its_own_with_it() {
     let mut states = Vec::new();
     for id in [&first, &second] {
         let event = server.http.event(id).await;
-        assert!(!event.to_string().contains("ada"), "{event}");
+        // An id may hold the letters by chance.
+        assert!(!event.to_string().contains("\"ada\""), "{event}");
         let deliveries = event["deliveries"].as_array().unwrap();
         let of_ada = |delivery: &&Value| {
             [&delivered.id, &inactive.id].contains(&&delivery["subscription_id"].as_str().unwrap().to_owned())
