@@ -11,7 +11,7 @@ use hookcast_core::{
     delivery::DeliveryState,
     id::{DeliveryId, SubscriptionId},
 };
-use hookcast_store::{PageRequest, StoreError};
+use hookcast_store::{Cursor, InvalidCursor, PageRequest, StoreError};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -77,13 +77,13 @@ pub async fn one(State(state): State<ApiState>, id: query::Segment, headers: Hea
 struct Redelivered {
     /// How many wait now.
     redelivered: usize,
-    /// Whether there may be more: the same request again goes on.
-    more: bool,
+    /// Where the same request goes on, if there may be more.
+    next_cursor: Option<String>,
 }
 
 /// Sends a subscription's deliveries again that have failed or expired.
 ///
-/// One request sends so many at the most; where there are more, the same request again goes on.
+/// One request sends so many at the most; where there are more, the same one with the answer's `next_cursor` as `cursor` goes on.
 #[utoipa::path(
     post,
     path = "/webhooks/subscriptions/{id}/redeliver",
@@ -94,7 +94,7 @@ struct Redelivered {
     security(("access" = [])),
     responses(
         (status = 202, description = "How many wait now.", body = Redelivered,
-            example = json!({"redelivered": 12, "more": false})),
+            example = json!({"redelivered": 12, "next_cursor": null})),
         Body, Missing, Protected
     )
 )]
@@ -106,20 +106,23 @@ pub async fn since(State(state): State<ApiState>, id: query::Segment, request: R
     let mut fields = Fields::parse(&body.bytes)?;
     let since: Timestamp = query::parse_time("since", &fields.string("since")?)?;
     let wanted = wanted(fields.optional_string("state")?.as_deref())?;
-    fields.finish("`since` and `state`")?;
-    let redelivered = all_since(&state, id, wanted, since).await?;
+    let cursor = fields.optional_string("cursor")?.map(|text| text.parse()).transpose();
+    let cursor = cursor.map_err(|problem: InvalidCursor| ApiError::invalid_value("cursor", &problem))?;
+    fields.finish("`since`, `state` and `cursor`")?;
+    let redelivered = all_since(&state, id, wanted, since, cursor).await?;
     Ok((StatusCode::ACCEPTED, Json(redelivered)).into_response())
 }
 
-/// Sends again what is in a state and whose event is not older than a time, the newest first. Each that waits again has left the
-/// state, so that who asks again goes on where this ended.
+/// Sends again what is in a state and whose event is not older than a time, the newest first. It never comes back to what it has
+/// passed: that may have failed or expired again, and would be sent without an end.
 async fn all_since(
     state: &ApiState,
     subscription: SubscriptionId,
     wanted: DeliveryState,
     since: Timestamp,
+    cursor: Option<Cursor>,
 ) -> Result<Redelivered, ApiError> {
-    let mut page = PageRequest { limit: PAGE, cursor: None };
+    let mut page = PageRequest { limit: PAGE, cursor };
     let mut redelivered = 0;
     loop {
         let found = state.store.deliveries(subscription, Some(wanted), page).await?;
@@ -130,7 +133,8 @@ async fn all_since(
             redelivered += again(state, subscription, late).await?;
         }
         if is_end || redelivered >= MOST {
-            return Ok(Redelivered { redelivered, more: !is_end });
+            let next = found.next.filter(|_| !is_end);
+            return Ok(Redelivered { redelivered, next_cursor: next.map(|cursor| cursor.to_string()) });
         }
         page.cursor = found.next;
     }

@@ -318,6 +318,8 @@ pub struct Redelivery {
     since: String,
     /// Those in this state; `failed` if left out.
     state: Option<Ended>,
+    /// The `next_cursor` of an earlier answer, to go on from there.
+    cursor: Option<String>,
 }
 
 /// A state from which a delivery can be sent again with others.

@@ -6,7 +6,6 @@ use hookcast_core::{
     clock::Timestamp,
     delivery::{AttemptResult, DeliveryState},
     event::Event,
-    guard::mask_query,
     id::SubscriptionId,
 };
 use hookcast_delivery::directory::LeftOut;
@@ -112,7 +111,7 @@ impl Inner {
             .map(|(target, left_out)| NotSent {
                 subscription_id: target.subscription,
                 user_id: target.user_id.clone(),
-                url: mask_query(&target.masked_url),
+                url: target.masked_url.clone(),
                 why: why_left_out(left_out, event),
             })
             .collect()

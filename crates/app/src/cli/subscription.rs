@@ -123,7 +123,7 @@ async fn set_active(remote: &Remote, id: &str, is_active: bool, as_json: bool) -
     })
 }
 
-/// One request sends so many again and no more; the same again goes on.
+/// One request sends so many again and no more; the next one goes on from there.
 async fn redeliver(
     remote: &Remote,
     id: &str,
@@ -131,14 +131,15 @@ async fn redeliver(
     state: &str,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let wish = json!({"since": since, "state": state});
+    let mut wish = json!({"since": since, "state": state});
     let mut total = 0;
     loop {
         let done = remote.ask(Method::POST, &format!("{}/redeliver", path_of(id)), Some(&wish)).await?;
         total += done["redelivered"].as_u64().unwrap_or_default();
-        if done["more"] != true {
+        if done["next_cursor"].is_null() {
             break;
         }
+        wish["cursor"] = done["next_cursor"].clone();
     }
     remote::tell(&json!({"redelivered": total}), as_json, |_| format!("{total} deliveries wait to be sent again"))
 }

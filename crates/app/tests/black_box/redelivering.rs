@@ -86,14 +86,14 @@ async fn all_that_failed_since_a_time_is_sent_again() {
 
         let since = json!({"since": first["time"]});
         let answer = ada.post_to(&subscription, "redeliver", &since).await.expect(202);
-        assert_eq!(answer, json!({"redelivered": 600, "more": false}));
+        assert_eq!(answer, json!({"redelivered": 600, "next_cursor": null}));
         receiver.take(600).await;
         for id in &ids {
             server.http.event_in_state(id, "delivered").await;
         }
         server.http.event_in_state(old["id"].as_str().unwrap(), "failed").await;
         let answer = ada.post_to(&subscription, "redeliver", &since).await.expect(202);
-        assert_eq!(answer, json!({"redelivered": 0, "more": false}));
+        assert_eq!(answer, json!({"redelivered": 0, "next_cursor": null}));
     }
 }
 
@@ -112,6 +112,7 @@ async fn what_cannot_be_sent_again_is_refused_with_its_reason() {
         (json!({"since": "yesterday"}), "since"),
         (json!({"since": "2026-01-01T00:00:00Z", "state": "delivered"}), "state"),
         (json!({"since": "2026-01-01T00:00:00Z", "states": "failed"}), "states"),
+        (json!({"since": "2026-01-01T00:00:00Z", "cursor": "nonsense"}), "cursor"),
     ] {
         ada.post_to(&subscription, "redeliver", &body).await.expect_invalid(field);
     }

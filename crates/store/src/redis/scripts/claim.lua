@@ -1,12 +1,13 @@
--- ARGV: holder, now, most bytes of payload, most of one group, how long (ms) a probe is waited for (empty: an open breaker lets everything through),
--- due time (empty: all that wait), whether it is a pass; of a pass: whether what has failed is meant, type (empty: all), earliest
+-- ARGV: holder, now, most bytes of payload, most of one group, how long (ms) a probe is waited for (empty: an open breaker lets
+-- everything through), due time (empty: all that wait), whether it is a pass; of a pass: whether what has failed is meant, type (empty: all), earliest
 -- time of the event (empty: all), the position to begin after; then for each wanted subscription its id and how many at the
 -- most. A pass is of one subscription.
 --
 -- Answers the position at which a pass was broken off (empty: it came to its end), and for each claimed delivery: position, the
 -- number of the wanted subscription, attempts, group, event, head, payload, key.
-local holder, now, max_bytes, run_max, probe_wait = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local due_by, is_pass, failed, name, since, after = ARGV[6], ARGV[7] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10]), ARGV[11]
+local holder, now, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local run_max, probe_wait, due_by = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local is_pass, failed, name, since, after = ARGV[7] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10]), ARGV[11]
 
 -- A pass looks at so many deliveries at a call, since it may look at many before one is as it wants.
 local PAGE, LOOK_AT = 100, 1000
