@@ -14,6 +14,7 @@ pub mod catalogue;
 mod code;
 #[cfg(test)]
 mod conformance;
+pub mod documents;
 pub mod engine;
 mod error;
 mod fullness;
@@ -31,6 +32,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use access::Access;
 pub use catalogue::Catalogue;
+pub use documents::Documents;
 pub use engine::Engine;
 pub use error::{AcceptError, StoreError};
 pub use history::History;
@@ -41,9 +43,9 @@ pub use sqlite::{ServerLock, SqliteLocation};
 pub use transfer::Transfer;
 
 /// One backend in all of its roles.
-pub trait Store: Engine + Catalogue + Access + History + Notices + Transfer {}
+pub trait Store: Engine + Catalogue + Access + History + Notices + Documents + Transfer {}
 
-impl<T: Engine + Catalogue + Access + History + Notices + Transfer> Store for T {}
+impl<T: Engine + Catalogue + Access + History + Notices + Documents + Transfer> Store for T {}
 
 /// The bounds within which a store keeps what it is given.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,7 @@ use hookcast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::Receipt, error::StoreError};
+use crate::{documents::Kind, engine::Receipt, error::StoreError};
 
 /// A kind of things that a store keeps. What refers to others comes after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,11 +44,13 @@ pub enum Section {
     IdempotencyKeys,
     /// Notices that have not been given yet.
     Notices,
+    /// Documents of every kind.
+    Documents,
 }
 
 impl Section {
     /// Every section, in the order in which they are copied.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accounts,
         Self::Tokens,
         Self::Subscriptions,
@@ -57,6 +59,7 @@ impl Section {
         Self::Fingerprints,
         Self::IdempotencyKeys,
         Self::Notices,
+        Self::Documents,
     ];
 
     /// The section that is copied next.
@@ -77,6 +80,7 @@ impl Section {
             Self::Fingerprints => "fingerprints",
             Self::IdempotencyKeys => "idempotency keys",
             Self::Notices => "notices",
+            Self::Documents => "documents",
         }
     }
 }
@@ -107,6 +111,8 @@ pub enum Item {
     IdempotencyKey(IdempotencyKeyItem),
     /// Of [`Section::Notices`].
     Notice(NoticeItem),
+    /// Of [`Section::Documents`].
+    Document(DocumentItem),
 }
 
 /// An account.
@@ -229,6 +235,17 @@ pub struct NoticeItem {
     pub mail_begun: bool,
 }
 
+/// A document, without its version.
+#[derive(Clone, Debug)]
+pub struct DocumentItem {
+    /// What it is about.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub body: String,
+}
+
 impl Item {
     /// About the bytes that it takes up in memory.
     #[must_use]
@@ -242,6 +259,7 @@ impl Item {
                 Self::Delivery(item) => item.attempts.iter().map(attempt_size).sum(),
                 Self::IdempotencyKey(item) => item.key.len() + FIXED * item.receipts.len(),
                 Self::Notice(item) => item.reason.len(),
+                Self::Document(item) => item.name.len() + item.body.len(),
             }
     }
 
@@ -256,7 +274,8 @@ impl Item {
             | Self::Subscription(_)
             | Self::Event(_)
             | Self::Delivery(_)
-            | Self::Notice(_) => None,
+            | Self::Notice(_)
+            | Self::Document(_) => None,
         }
     }
 }

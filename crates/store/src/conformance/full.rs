@@ -15,7 +15,11 @@ use super::{
     process::{delivered, failed, gone, retried, unanswered},
     world::{ALL, World, at},
 };
-use crate::{Limits, catalogue::CatalogueVersion};
+use crate::{
+    Limits,
+    catalogue::CatalogueVersion,
+    documents::{DocumentQuery, Expected, Kind},
+};
 
 /// What is in a full store.
 pub(crate) struct Full {
@@ -28,6 +32,15 @@ pub(crate) struct Full {
 pub(crate) const RULE: Deduplicate = Deduplicate::Within(Duration::from_secs(2 * 86_400));
 /// How long it remembers keys.
 pub(crate) const REMEMBER: Duration = Duration::from_secs(86_400);
+
+/// Its documents.
+const DOCUMENTS: [(Kind, &str, &str); 5] = [
+    (Kind::EventTypes, "x", "{ \"n\":1.0 }"),
+    (Kind::Audit, "a: b", "\"é\""),
+    (Kind::Audit, "a", "[]"),
+    (Kind::TriggerTokens, "a", "7"),
+    (Kind::Audit, "Z", "8"),
+];
 
 /// Fills a store with all that there may be.
 pub(crate) async fn fill(world: &World) -> Full {
@@ -49,6 +62,11 @@ pub(crate) async fn fill(world: &World) -> Full {
     let former = world.account("former").await;
     world.subscription(&former, "x", "https://former.example").await;
     world.store().delete_account(former.id, at(1)).await.unwrap();
+    for (kind, name, body) in DOCUMENTS {
+        world.store().put_document(kind, name, body.into(), Expected::None).await.unwrap();
+    }
+    world.store().put_document(Kind::Pauses, "gone", "1".into(), Expected::None).await.unwrap();
+    world.store().delete_document(Kind::Pauses, "gone", Expected::Any).await.unwrap();
     let mut subscriptions = Vec::new();
     for (account, url) in [(&zoe, "1"), (&ada, "2"), (&zoe, "3"), (&ada, "4"), (&zoe, "5")] {
         subscriptions.push(world.subscription(account, "x", &format!("https://example.org/{url}?é")).await);
@@ -138,6 +156,11 @@ pub(crate) async fn seen(world: &World, full: &Full) -> Vec<String> {
     }
     for event in &full.events {
         note("event", &store.event(*event, ALL).await.unwrap());
+    }
+    for kind in Kind::ALL {
+        let query = DocumentQuery { limit: 100, ..DocumentQuery::default() };
+        let documents = store.documents(kind, query).await.unwrap();
+        note("documents", &documents.iter().map(|document| (&document.name, &document.body)).collect::<Vec<_>>());
     }
     let changes = store.changes_since(CatalogueVersion(0)).await.unwrap();
     let mut known: Vec<_> = changes.changed.iter().map(|subscription| subscription.id).collect();

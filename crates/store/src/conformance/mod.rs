@@ -44,6 +44,7 @@ mod accounts;
 mod breaker;
 mod changes;
 mod claims;
+mod documents;
 mod due;
 mod duplicates;
 mod durability;

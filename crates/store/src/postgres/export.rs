@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     catalogue::SubscriptionStatus,
+    documents::Kind,
     error::StoreError,
     transfer::{
-        AccountItem, DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place,
-        PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, DocumentItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item,
+        NoticeItem, Place, PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -103,6 +104,14 @@ const NOTICES: Statement = Statement {
           WHERE n.key > $2 ORDER BY n.key LIMIT $1",
     types: &[Type::INT8, Type::INT8],
 };
+const DOCUMENTS: Statement = Statement {
+    sql: bounded!(
+        "key, kind, name, body",
+        "*, octet_length(body) AS size FROM hookcast.documents WHERE key > $3",
+        "key"
+    ),
+    types: &[Type::INT8, Type::INT8, Type::INT8],
+};
 
 /// Reads a part of a section. A place is the key of the last row that was read. A part that has items is followed by another
 /// one, be it empty.
@@ -155,6 +164,10 @@ async fn read(pool: &Pool, section: Section, after: Option<Place>, portion: Port
             let md5 = number.map_or(Vec::new(), |number| number.to_be_bytes().to_vec());
             pool.query(&FINGERPRINTS, &[&limit, &md5]).await
         }
+        Section::Documents => {
+            let key: i64 = after.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
+            pool.query(&DOCUMENTS, &[&limit, &bytes, &key]).await
+        }
         Section::IdempotencyKeys => pool.query(&IDEMPOTENCY_KEYS, &[&limit, &bytes, &after.unwrap_or_default()]).await,
     }
 }
@@ -176,6 +189,7 @@ fn item(section: Section, row: &Row) -> Result<(String, Item), StoreError> {
         Section::Fingerprints => (ContentMd5::from_bytes(md5(row, 0)?).to_string(), fingerprint(row)?),
         Section::IdempotencyKeys => (get(row, 0)?, idempotency_key(row)?),
         Section::Notices => (get::<i64>(row, 0)?.to_string(), notice(row)?),
+        Section::Documents => (get::<i64>(row, 0)?.to_string(), document(row)?),
     })
 }
 
@@ -265,4 +279,8 @@ fn notice(row: &Row) -> Result<Item, StoreError> {
 
 fn digest(row: &Row, at: usize) -> Result<[u8; 32], StoreError> {
     get::<&[u8]>(row, at)?.try_into().map_err(|_| StoreError::Corrupt("a digest has not 32 bytes".into()))
+}
+
+fn document(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item::Document(DocumentItem { kind: Kind::read(get(row, 1)?)?, name: get(row, 2)?, body: get(row, 3)? }))
 }

@@ -1,5 +1,7 @@
 //! What the store takes in from another one.
 
+mod remembered;
+
 use std::collections::{BTreeSet, HashMap};
 
 use hookcast_core::{
@@ -19,16 +21,13 @@ use super::{
     lanes::{self, More},
     locks, log,
     pool::{Call, Commit, Statement, Transaction},
-    rows::{
-        SubscriptionKey, account_id, get, integer, options_text, receipts_text, single, state_code, subscription_id,
-        uuid,
-    },
+    rows::{SubscriptionKey, account_id, get, integer, options_text, single, state_code, subscription_id, uuid},
 };
 use crate::{
     error::StoreError,
     transfer::{
-        AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress,
-        SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
+        Progress, SubscriptionItem, TokenItem,
     },
 };
 
@@ -164,33 +163,6 @@ const INSERT_ENDED: Statement = Statement {
         Type::INT2_ARRAY,
     ],
 };
-const INSERT_FINGERPRINTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.fingerprints (md5, event, first_at, expires_at)
-          SELECT * FROM unnest($1::bytea[], $2::uuid[], $3::int8[], $4::int8[]) ON CONFLICT (md5) DO NOTHING",
-    types: &[Type::BYTEA_ARRAY, Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY],
-};
-const INSERT_KEYS: Statement = Statement {
-    sql: "INSERT INTO hookcast.idempotency_keys (key, body_digest, receipts, expires_at)
-          SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::int8[]) ON CONFLICT (key) DO NOTHING",
-    types: &[Type::TEXT_ARRAY, Type::BYTEA_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
-};
-const INSERT_NOTICES: Statement = Statement {
-    sql: "INSERT INTO hookcast.notices
-              (id, subscription, kind, time, reason, failure_count, failing_since, due_at, mail_begun)
-          SELECT * FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::int8[], $7::int8[],
-              $8::int8[], $9::bool[]) ON CONFLICT (id) DO NOTHING",
-    types: &[
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BOOL_ARRAY,
-    ],
-};
 const RAISE_POSITIONS: Statement =
     Statement { sql: "UPDATE hookcast.positions SET next = $1 WHERE next < $1", types: &[Type::INT8] };
 const NOTE_PROGRESS: Statement = Statement {
@@ -215,9 +187,10 @@ pub(super) async fn import(shared: &Shared, items: &[Item], progress: &Progress)
     self::subscriptions(&transaction, &sorted.subscriptions).await?;
     events(&transaction, &sorted.events).await?;
     deliveries(&transaction, &sorted.deliveries, &keys).await?;
-    fingerprints(&transaction, &sorted.fingerprints).await?;
-    idempotency_keys(&transaction, &sorted.idempotency_keys).await?;
-    notices(&transaction, &sorted.notices, &keys).await?;
+    remembered::fingerprints(&transaction, &sorted.fingerprints).await?;
+    remembered::idempotency_keys(&transaction, &sorted.idempotency_keys).await?;
+    remembered::notices(&transaction, &sorted.notices, &keys).await?;
+    remembered::documents(&transaction, &sorted.documents).await?;
     let next_position = integer(sorted.next_position());
     let end = transaction.finish(&[(&RAISE_POSITIONS, &[&next_position]), (&NOTE_PROGRESS, &[&progress])]).await;
     // What this process had in reserve may have been imported, be it that only the answer was lost.
@@ -236,6 +209,7 @@ struct Sorted<'i> {
     fingerprints: Vec<&'i FingerprintItem>,
     idempotency_keys: Vec<&'i IdempotencyKeyItem>,
     notices: Vec<&'i NoticeItem>,
+    documents: Vec<&'i DocumentItem>,
 }
 
 impl<'i> Sorted<'i> {
@@ -251,6 +225,7 @@ impl<'i> Sorted<'i> {
                 Item::Fingerprint(item) => sorted.fingerprints.push(item),
                 Item::IdempotencyKey(item) => sorted.idempotency_keys.push(item),
                 Item::Notice(item) => sorted.notices.push(item),
+                Item::Document(item) => sorted.documents.push(item),
             }
         }
         sorted
@@ -438,51 +413,6 @@ async fn check_events(transaction: &Transaction, items: &[&DeliveryItem]) -> Res
         Some(row) => Err(missing(&super::rows::event_id(row, 0)?)),
         None => Ok(()),
     }
-}
-
-async fn fingerprints(transaction: &Transaction, items: &[&FingerprintItem]) -> Result<(), StoreError> {
-    if items.is_empty() {
-        return Ok(());
-    }
-    let contents = column(items, |item| item.md5.to_bytes().to_vec());
-    let events = column(items, |item| uuid(item.event.to_bytes()));
-    let firsts = column(items, |item| item.first_at.as_millis());
-    let expiries = column(items, |item| item.expires_at.map(|time| time.as_millis()));
-    transaction.query(&INSERT_FINGERPRINTS, &[&contents, &events, &firsts, &expiries]).await.map(drop)
-}
-
-async fn idempotency_keys(transaction: &Transaction, items: &[&IdempotencyKeyItem]) -> Result<(), StoreError> {
-    if items.is_empty() {
-        return Ok(());
-    }
-    let keys = column(items, |item| item.key.as_str());
-    let digests = column(items, |item| item.body_digest.as_slice());
-    let receipts: Vec<String> = items.iter().map(|item| receipts_text(&item.receipts)).collect::<Result<_, _>>()?;
-    let expiries = column(items, |item| item.expires_at.as_millis());
-    transaction.query(&INSERT_KEYS, &[&keys, &digests, &receipts, &expiries]).await.map(drop)
-}
-
-async fn notices(
-    transaction: &Transaction,
-    items: &[&NoticeItem],
-    keys: &HashMap<SubscriptionId, SubscriptionKey>,
-) -> Result<(), StoreError> {
-    if items.is_empty() {
-        return Ok(());
-    }
-    let key = |id: SubscriptionId| keys.get(&id).copied().ok_or_else(|| missing(&id));
-    let subscriptions: Vec<_> = items.iter().map(|item| key(item.subscription)).collect::<Result<_, _>>()?;
-    let ids = column(items, |item| uuid(item.id.to_bytes()));
-    let kinds = column(items, |item| item.kind.as_str());
-    let times = column(items, |item| item.time.as_millis());
-    let reasons = column(items, |item| item.reason.as_str());
-    let failures = column(items, |item| i64::from(item.failure_count));
-    let failing = column(items, |item| item.failing_since.map(Timestamp::as_millis));
-    let dues = column(items, |item| item.due_at.as_millis());
-    let begun = column(items, |item| item.mail_begun);
-    let columns: [&(dyn ToSql + Sync); 9] =
-        [&ids, &subscriptions, &kinds, &times, &reasons, &failures, &failing, &dues, &begun];
-    transaction.query(&INSERT_NOTICES, &columns).await.map(drop)
 }
 
 /// One value of each item.

@@ -14,6 +14,7 @@ mod admission;
 mod catalogue;
 mod claim;
 mod connect;
+mod documents;
 mod durability;
 mod export;
 mod health;

@@ -8,7 +8,7 @@ use crate::error::StoreError;
 /// The migrations in order, each with its number and the oldest version of the tables that a node may know to work on them
 /// afterwards. Two neighbouring versions of Hookcast run side by side: a migration adds what the older one need not know, and
 /// the next but one takes away what nobody uses any more.
-const MIGRATIONS: [(i32, i32, &str); 5] = [
+const MIGRATIONS: [(i32, i32, &str); 6] = [
     (1, 1, include_str!("migrations/0001_initial.sql")),
     (2, 1, include_str!("migrations/0002_copying.sql")),
     // A node that knows nothing of order and breakers breaks both, and cannot read sealed secrets.
@@ -16,6 +16,7 @@ const MIGRATIONS: [(i32, i32, &str); 5] = [
     // A node that knows one token of an account would make accounts without any.
     (4, 4, include_str!("migrations/0004_tokens.sql")),
     (5, 4, include_str!("migrations/0005_deleted_accounts.sql")),
+    (6, 4, include_str!("migrations/0006_documents.sql")),
 ];
 
 const VERSION: Statement =

@@ -8,7 +8,7 @@ use hookcast_core::{
 };
 
 use super::{
-    RedisStore, accept,
+    RedisStore, accept, documents,
     notices::kind_and_reason,
     reply::Reply,
     rows::{self, Head},
@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     catalogue::SubscriptionStatus,
+    documents::{Document, Kind},
     error::StoreError,
     transfer::{
-        AccountItem, DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place,
-        PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, DocumentItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item,
+        NoticeItem, Place, PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -103,6 +104,10 @@ fn read_place(section: Section, Place(text): &Place) -> Result<After, StoreError
             let id: NoticeId = id.parse().map_err(|_| corrupt())?;
             After { member: id.to_bytes().into(), score: score.into() }
         }
+        Section::Documents => {
+            let (kind, name) = scored()?;
+            After { member: name.as_bytes().into(), score: kind.into() }
+        }
     })
 }
 
@@ -128,6 +133,7 @@ fn read_item(section: Section, mut row: Reply) -> Result<(Item, Place), StoreErr
         Section::Fingerprints => fingerprint(row)?,
         Section::IdempotencyKeys => idempotency_key(row)?,
         Section::Notices => notice(row)?,
+        Section::Documents => document(row)?,
     };
     Ok((item, Place(place)))
 }
@@ -214,4 +220,11 @@ fn notice(row: &mut Reply) -> Result<(Item, String), StoreError> {
     };
     let place = format!("{}:{id}", item.due_at.as_millis());
     Ok((Item::Notice(item), place))
+}
+
+fn document(row: &mut Reply) -> Result<(Item, String), StoreError> {
+    let kind = Kind::read(&row.text()?)?;
+    let Document { name, body, .. } = documents::document(row.list()?)?;
+    let place = format!("{}:{name}", kind.as_str());
+    Ok((Item::Document(DocumentItem { kind, name, body }), place))
 }

@@ -46,6 +46,7 @@ fn section_of(item: &Item) -> Section {
         Item::Fingerprint(_) => Section::Fingerprints,
         Item::IdempotencyKey(_) => Section::IdempotencyKeys,
         Item::Notice(_) => Section::Notices,
+        Item::Document(_) => Section::Documents,
     }
 }
 
@@ -59,6 +60,9 @@ fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
         Item::Fingerprint(item) => add_fingerprint(call, item),
         Item::IdempotencyKey(item) => return add_key(call, item),
         Item::Notice(item) => add_notice(call, item),
+        Item::Document(item) => {
+            call.arg(item.kind.as_str()).arg(&item.name).arg(&item.body);
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod accept;
 mod access;
 mod catalogue;
 mod claim;
+mod documents;
 mod durability;
 mod engine;
 mod errors;

@@ -16,7 +16,7 @@ pub(super) struct Schema {
 }
 
 // A process that knows one token of an account cannot read where the tokens are.
-pub(super) const SCHEMA: Schema = Schema { version: 3, oldest_reader: 3 };
+pub(super) const SCHEMA: Schema = Schema { version: 4, oldest_reader: 3 };
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
@@ -39,6 +39,7 @@ scripts! {
     CREATE_TOKEN: "#!lua", "create_token";
     SET_EMAIL: "#!lua", "set_email";
     SUBSCRIBE: "#!lua", "subscribe";
+    PUT_DOCUMENT: "#!lua", "put_document";
 
     OPEN: "#!lua flags=allow-oom", "open";
     JOIN: "#!lua flags=allow-oom", "join";
@@ -58,6 +59,7 @@ scripts! {
     HURRY: "#!lua flags=allow-oom", "hurry";
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
     DELETE_ACCOUNT: "#!lua flags=allow-oom", "delete_account";
+    DELETE_DOCUMENT: "#!lua flags=allow-oom", "delete_document";
     TAKE_NOTICES: "#!lua flags=allow-oom", "take_notices";
     BEGIN_MAIL: "#!lua flags=allow-oom", "begin_mail";
     POSTPONE_NOTICE: "#!lua flags=allow-oom", "postpone_notice";
@@ -74,6 +76,9 @@ scripts! {
     EVENT: "#!lua flags=no-writes", "event";
     DELIVERY: "#!lua flags=no-writes", "delivery";
     DELIVERIES: "#!lua flags=no-writes", "deliveries";
+    DOCUMENT: "#!lua flags=no-writes", "document";
+    DOCUMENTS: "#!lua flags=no-writes", "documents";
+    DOCUMENTS_VERSION: "#!lua flags=no-writes", "documents_version";
     PROGRESS: "#!lua flags=no-writes", "progress";
     EXPORT: "#!lua flags=no-writes", "export";
 }

@@ -57,5 +57,6 @@ pub(super) fn name(section: Section) -> &'static str {
         Section::Fingerprints => "fingerprints",
         Section::IdempotencyKeys => "keys",
         Section::Notices => "notices",
+        Section::Documents => "documents",
     }
 }

@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     catalogue::SubscriptionStatus,
+    documents::Kind,
     error::StoreError,
     transfer::{
-        AccountItem, DeliveryItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Place,
-        PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
+        AccountItem, DeliveryItem, DocumentItem, EventItem, Exported, FingerprintItem, IdempotencyKeyItem, Item,
+        NoticeItem, Place, PlaceInOrder, Portion, Section, SubscriptionItem, TokenItem,
     },
 };
 
@@ -84,6 +85,7 @@ fn reading(section: Section) -> (String, &'static str, Reading) {
             "n.key",
             notice,
         ),
+        Section::Documents => ("key, kind, name, body FROM documents", "key", document),
     };
     (columns.to_owned(), key, read)
 }
@@ -196,4 +198,9 @@ fn notice(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
         due_at: Timestamp::from_millis(row.get(8)?),
         mail_begun: row.get(9)?,
     }))
+}
+
+fn document(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
+    let kind = Kind::read(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+    Ok(Item::Document(DocumentItem { kind, name: row.get(2)?, body: row.get(3)? }))
 }

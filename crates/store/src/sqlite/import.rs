@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use super::{
     access,
     catalogue::next_version,
+    documents,
     lanes::{self, More},
     outcomes::insert_attempt,
     rows::{Keys, SubscriptionKey, integer, options_text, receipts_text, state_code},
@@ -19,8 +20,8 @@ use super::{
 use crate::{
     error::StoreError,
     transfer::{
-        AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem,
-        TokenItem,
+        AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
+        SubscriptionItem, TokenItem,
     },
 };
 
@@ -50,6 +51,7 @@ impl<'t> Import<'t> {
             Item::Fingerprint(item) => self.fingerprint(item),
             Item::IdempotencyKey(item) => self.idempotency_key(item),
             Item::Notice(item) => self.notice(item),
+            Item::Document(item) => self.document(item),
         }
     }
 
@@ -217,6 +219,14 @@ impl<'t> Import<'t> {
         self.transaction
             .prepare_cached("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING")?
             .execute((&item.key, item.body_digest, receipts_text(&item.receipts)?, item.expires_at.as_millis()))?;
+        Ok(())
+    }
+
+    fn document(&self, item: &DocumentItem) -> Result<(), StoreError> {
+        let DocumentItem { kind, name, body } = item;
+        if documents::present(self.transaction, *kind, name)?.is_none() {
+            documents::put(self.transaction, *kind, name, body)?;
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 mod accept;
 mod access;
 mod catalogue;
+mod documents;
 mod engine;
 mod export;
 mod history;

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::code::options_text;
 
 use super::{
-    AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, SubscriptionItem,
-    TokenItem,
+    AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
+    SubscriptionItem, TokenItem,
 };
 
 /// How many items, and the sum of their SHA-256 digests in two halves.
@@ -45,6 +45,7 @@ fn digest(item: &Item) -> [u8; 32] {
         Item::Fingerprint(item) => fields.fingerprint(item),
         Item::IdempotencyKey(item) => fields.idempotency_key(item),
         Item::Notice(item) => fields.notice(item),
+        Item::Document(item) => fields.document(item),
     }
     fields.0.finalize().into()
 }
@@ -191,6 +192,13 @@ impl Fields {
             self.number(u8::from(receipt.duplicate));
             self.number(receipt.subscriptions);
         }
+    }
+
+    fn document(&mut self, item: &DocumentItem) {
+        let DocumentItem { kind, name, body } = item;
+        self.put(kind.as_str());
+        self.put(name);
+        self.put(body);
     }
 
     fn notice(&mut self, item: &NoticeItem) {

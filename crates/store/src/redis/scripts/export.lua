@@ -148,5 +148,24 @@ function sections.notices()
     end)
 end
 
+-- A place is a name, and as its score its kind.
+function sections.documents()
+    local kinds = call('HKEYS', root .. 'document-versions')
+    table.sort(kinds)
+    for _, kind in ipairs(kinds) do
+        if kind >= score and not is_full() then
+            local from = kind == score and '(' .. after or '-'
+            for _, name in ipairs(call('ZRANGEBYLEX', root .. 'document-names:' .. kind, from, '+', 'LIMIT', 0, limit)) do
+                if is_full() then
+                    break
+                end
+                local kept = call('HGET', root .. 'documents:' .. kind, name)
+                add({ kind, document_row(name, kept) }, #kept)
+            end
+        end
+    end
+    answer[2] = is_full() and 1 or 0
+end
+
 sections[section]()
 return answer

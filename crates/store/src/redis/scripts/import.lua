@@ -234,6 +234,17 @@ function sections.notices.store(item)
     call('SADD', root .. 'notices-of:' .. item.lane, item[1])
 end
 
+-- Kind, name, body.
+sections.documents = { values = 3 }
+
+function sections.documents.check(item)
+    item.is_there = exists('documents:' .. item[1], item[2])
+end
+
+function sections.documents.store(item)
+    put_document(item[1], item[2], item[3])
+end
+
 local kind = sections[section]
 for at = 3, #ARGV, kind and kind.values or 1 do
     local item = {}

@@ -29,6 +29,8 @@
 --   prints, keys         hashes of fingerprints and idempotency keys; print-ends, key-ends: zsets of all of them by expiry
 --   notice:N             hash: lane (L), reason, time, failures, since, begun (its mail is)
 --   notices              zset of N by when it is to be given          notices-of:L  set of N
+--   documents:KIND       hash from a document's name to `VERSION BODY`
+--   document-names:KIND  zset of the names, all of score 0            document-versions  hash from a kind to its version
 --   work                 the channel on which it is told that something has become due
 
 local root = KEYS[1]
@@ -349,6 +351,31 @@ local function put_token(account, name, hash, scope, made, ends)
     local packed = hash .. scope .. ' ' .. made .. (ends ~= '' and ' ' .. ends or '')
     call('HSET', root .. 'tokens', hash, account .. ' ' .. name)
     call('HSET', root .. 'tokens-of:' .. account, name, packed)
+end
+
+local function document_version(kept)
+    return string.match(kept, '^%d+')
+end
+
+-- A document as it is answered: name, version, body.
+local function document_row(name, kept)
+    local version = document_version(kept)
+    return { name, version, string.sub(kept, #version + 2) }
+end
+
+-- The refusal of a change of a document where there is not what is expected: `any`, `none`, or a version.
+local function unexpected_document(kind, name, expected)
+    local kept = call('HGET', root .. 'documents:' .. kind, name)
+    if expected ~= 'any' and expected ~= (kept and document_version(kept) or 'none') then
+        return 'conflict'
+    end
+end
+
+local function put_document(kind, name, body)
+    local version = int(call('HINCRBY', root .. 'document-versions', kind, 1))
+    call('HSET', root .. 'documents:' .. kind, name, version .. ' ' .. body)
+    call('ZADD', root .. 'document-names:' .. kind, 0, name)
+    return version
 end
 
 -- A subscription and what waits for it.

@@ -1,0 +1,2 @@
+-- ARGV: kind.
+return { 'ok', call('HGET', root .. 'document-versions', ARGV[1]) or '0' }
