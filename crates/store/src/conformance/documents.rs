@@ -122,7 +122,7 @@ async fn of_writes_at_once_one_finds_what_it_expects(world: World) {
     let first = put(&world, "a", "0", Expected::None).await.unwrap();
     let other = world.process().await;
     let writes = (1..=8).map(|number: u32| {
-        let store = if number % 2 == 0 { world.store() } else { &other.store };
+        let store = if number.is_multiple_of(2) { world.store() } else { &other.store };
         store.put_document(KIND, "a", number.to_string(), Expected::Version(first))
     });
     let written = futures_util::future::join_all(writes).await;
