@@ -11,7 +11,7 @@ use crate::{
     sealing::Sealed,
 };
 
-/// An account's wish to get some types of event at one URL.
+/// An account's wish to get some types of event, at one URL or when it asks for them.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// Its id.
@@ -22,8 +22,9 @@ pub struct Subscription {
     pub user_id: String,
     /// The types of event that it gets.
     pub events: EventPatterns,
-    /// The callback, as its owner wrote it. Its query may hold a token: mask it wherever others may read it.
-    pub url: String,
+    /// The callback, as its owner wrote it. Its query may hold a token: mask it wherever others may read it. `None`: nothing is sent,
+    /// and its owner fetches what waits. Such a one is never active.
+    pub url: Option<String>,
     /// How its owner wants deliveries to be.
     pub options: Options,
     /// What signs and authenticates, which nobody gets to see; see [`Secrets`](crate::secrets::Secrets).

@@ -21,7 +21,7 @@ use hookcast_store::{
     AcceptError, StoreError,
     engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     directory::{Audience, Recipients},
@@ -69,6 +69,7 @@ pub struct Acceptor {
     deduplicate: Deduplicate,
     /// The `user_id`s of accounts that get everybody's notices.
     operators: HashSet<String>,
+    arrivals: Notify,
     refusals: Refusals,
 }
 
@@ -98,7 +99,13 @@ impl Acceptor {
     /// One that hands its deliveries to this dispatcher.
     #[must_use]
     pub fn new(dispatcher: Arc<Dispatcher>, deduplicate: Deduplicate, operators: HashSet<String>) -> Self {
-        Self { dispatcher, deduplicate, operators, refusals: Refusals::default() }
+        Self { dispatcher, deduplicate, operators, arrivals: Notify::new(), refusals: Refusals::default() }
+    }
+
+    /// Tells of events that this process has accepted and that somebody fetches.
+    #[must_use]
+    pub fn arrivals(&self) -> &Notify {
+        &self.arrivals
     }
 
     /// Accepts events, all or none. When it answers, they and all that is needed to deliver them are on disk.
@@ -175,7 +182,11 @@ impl Acceptor {
             let size = submission.event.payload.get().len();
             let mut lanes = ReservedLanes { targets: Vec::new(), size };
             let mut reserved = Vec::new();
-            for (index, target) in (0_u32..).zip(targets.iter()).filter(|(_, target)| target.is_active) {
+            for (index, target) in (0_u32..).zip(targets.iter()) {
+                if !target.is_active {
+                    room.is_fetched |= target.is_fetched;
+                    continue;
+                }
                 // What waits for others goes to the store. Of a large fan-out most goes there, too: one look for all of them is
                 // enough then.
                 let is_held = target.ordering == Ordering::None
@@ -241,6 +252,9 @@ impl Acceptor {
         }
         reserved.give_back(&self.dispatcher, |event| held(event).is_none());
         self.dispatcher.dispatch(work);
+        if reserved.is_fetched {
+            self.arrivals.notify_waiters();
+        }
         // A full lane tells by itself when it has room again. One that got room while the batch was written does not.
         if self.dispatcher.has_room_for_any(&reserved.turned_away) {
             self.dispatcher.wake();
@@ -254,6 +268,8 @@ struct Reserved {
     by_event: Vec<ReservedLanes>,
     /// Active recipients for whom there was no room.
     turned_away: BTreeSet<SubscriptionId>,
+    /// Some of it is to be fetched.
+    is_fetched: bool,
 }
 
 struct ReservedLanes {

@@ -65,10 +65,12 @@ pub struct Target {
     pub account: AccountId,
     /// The `user_id` of that account.
     pub user_id: String,
-    /// Where it is. `None` when the URL does not fit into a request.
+    /// Where it is. `None` without a URL, and when that does not fit into a request.
     pub uri: Option<Uri>,
-    /// The URL as it may be logged.
-    pub masked_url: String,
+    /// The URL as it may be shown and logged, if it has one.
+    pub masked_url: Option<String>,
+    /// Nothing is sent: its owner fetches what waits.
+    pub is_fetched: bool,
     /// Whether it gets anything now.
     pub is_active: bool,
     /// What bounds its lane.
@@ -126,7 +128,7 @@ impl Targets {
             pending,
         } = subscription.options;
         let defaults = &self.defaults;
-        let url = url::Url::parse(&subscription.url).ok();
+        let url = subscription.url.as_deref().and_then(|url| url::Url::parse(url).ok());
         // It was checked when it was set. Where it cannot be read even so, nothing goes out and everything waits.
         let filter: Option<Result<Filter, _>> = filter.map(|filter| filter.parse());
         let filter_is_known = !matches!(filter, Some(Err(_)));
@@ -154,7 +156,8 @@ impl Targets {
             account: subscription.account,
             user_id: subscription.user_id,
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
-            masked_url: mask_query(&subscription.url),
+            is_fetched: subscription.url.is_none(),
+            masked_url: subscription.url.as_deref().map(mask_query),
             // Where its secrets cannot be read, which is no fault of the callback, everything waits, too. The row that brings a new URL
             // brings what its callback owes, so that nothing goes there before.
             is_active: subscription.is_active && pending.is_none() && filter_is_known && access.is_ok(),

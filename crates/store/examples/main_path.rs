@@ -159,7 +159,7 @@ impl Node {
             account: account.id,
             user_id: account.user_id,
             events: EVENT_TYPE.parse()?,
-            url: "https://callback.example/hook".into(),
+            url: Some("https://callback.example/hook".into()),
             options: Options::default(),
             secrets: Sealed::from_bytes(vec![7; 64]),
             is_active: true,

@@ -4,6 +4,7 @@ use hookcast_core::{
     delivery::DeliveryState,
     options::Options,
     pattern::EventPatterns,
+    subscription::Subscription,
     token::{Scope, TokenName},
 };
 
@@ -60,4 +61,14 @@ pub(crate) fn token_name(text: &str) -> Result<TokenName, StoreError> {
 /// Reads a token's scope.
 pub(crate) fn scope(text: &str) -> Result<Scope, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("a token's scope is unknown".into()))
+}
+
+/// How a subscription's callback is kept: the empty text where it has none.
+pub(crate) fn url_text(subscription: &Subscription) -> &str {
+    subscription.url.as_deref().unwrap_or_default()
+}
+
+/// Reads a subscription's callback.
+pub(crate) fn url(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }

@@ -38,8 +38,8 @@ pub struct DeliveryRecord {
     pub subscription: SubscriptionId,
     /// The `user_id` of whose subscription it is.
     pub user_id: String,
-    /// The callback.
-    pub url: String,
+    /// The callback; `None` where the subscription's owner fetches what waits.
+    pub url: Option<String>,
     /// Whether the subscription is active.
     pub is_active: bool,
     /// What has become of it.

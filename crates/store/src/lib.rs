@@ -23,6 +23,7 @@ mod location;
 pub mod notices;
 mod page;
 mod postgres;
+pub mod pull;
 mod redis;
 mod sqlite;
 pub mod transfer;
@@ -39,13 +40,14 @@ pub use history::History;
 pub use location::{Location, StoreKind};
 pub use notices::Notices;
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};
+pub use pull::Pulling;
 pub use sqlite::{ServerLock, SqliteLocation};
 pub use transfer::Transfer;
 
 /// One backend in all of its roles.
-pub trait Store: Engine + Catalogue + Access + History + Notices + Documents + Transfer {}
+pub trait Store: Engine + Catalogue + Access + History + Notices + Documents + Pulling + Transfer {}
 
-impl<T: Engine + Catalogue + Access + History + Notices + Documents + Transfer> Store for T {}
+impl<T: Engine + Catalogue + Access + History + Notices + Documents + Pulling + Transfer> Store for T {}
 
 /// The bounds within which a store keeps what it is given.
 #[derive(Clone, Copy, Debug)]

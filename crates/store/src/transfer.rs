@@ -22,7 +22,7 @@ use hookcast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{documents::Kind, engine::Receipt, error::StoreError};
+use crate::{code::url_text, documents::Kind, engine::Receipt, error::StoreError};
 
 /// A kind of things that a store keeps. What refers to others comes after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -254,7 +254,7 @@ impl Item {
         FIXED
             + match self {
                 Self::Account(_) | Self::Token(_) | Self::Fingerprint(_) => 0,
-                Self::Subscription(item) => item.subscription.url.len(),
+                Self::Subscription(item) => url_text(&item.subscription).len(),
                 Self::Event(item) => item.event.payload.get().len(),
                 Self::Delivery(item) => item.attempts.iter().map(attempt_size).sum(),
                 Self::IdempotencyKey(item) => item.key.len() + FIXED * item.receipts.len(),

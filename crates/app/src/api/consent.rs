@@ -99,7 +99,7 @@ mod tests {
             account: AccountId::from_bytes([2; 16]),
             user_id: "ada".to_owned(),
             events: "a".parse().unwrap(),
-            url: url.to_owned(),
+            url: Some(url.to_owned()),
             options: Options { consent, pending, ..Options::default() },
             secrets: Sealed::from_bytes(Vec::new()),
             is_active: true,

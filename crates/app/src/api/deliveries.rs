@@ -53,7 +53,8 @@ pub struct View {
     #[schema(value_type = String)]
     subscription_id: SubscriptionId,
     user_id: String,
-    url: String,
+    /// The callback; `null` where it is fetched.
+    url: Option<String>,
     #[schema(value_type = StateName)]
     state: DeliveryState,
     is_active: bool,
@@ -104,9 +105,9 @@ impl View {
             event: record.event_type,
             subscription_id: record.subscription,
             user_id: record.user_id,
+            is_active: record.is_active || record.url.is_none(),
             url: record.url,
             state: record.state,
-            is_active: record.is_active,
             next_attempt_at: record.due_at,
             attempts: record.attempts.into_iter().map(AttemptView::from).collect(),
         }
@@ -114,7 +115,7 @@ impl View {
 
     /// A delivery for others: the URL's query may hold a token.
     pub fn for_others(record: DeliveryRecord, now: Timestamp) -> Self {
-        let url = mask_query(&record.url);
+        let url = record.url.as_deref().map(mask_query);
         Self { url, ..Self::for_owner(record, now) }
     }
 }

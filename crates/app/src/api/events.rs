@@ -112,7 +112,7 @@ fn unreached(record: &EventRecord) -> Option<Unreached> {
         return Some(Unreached { reason: "no_subscription", detail });
     }
     let is_parked = |delivery: &hookcast_store::history::DeliveryRecord| {
-        delivery.state == DeliveryState::Waiting && !delivery.is_active
+        delivery.state == DeliveryState::Waiting && !delivery.is_active && delivery.url.is_some()
     };
     let is_whole = record.deliveries.next.is_none() && u64::try_from(record.deliveries.items.len()) == Ok(record.total);
     if is_whole && record.deliveries.items.iter().all(is_parked) {

@@ -99,6 +99,11 @@ impl<'a> Fields<'a> {
         self.take(name).map(|raw| serde_json::from_str(raw.get()).map_err(rule)).transpose()
     }
 
+    /// Whether a member is there and was not taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(given, _)| given == name)
+    }
+
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

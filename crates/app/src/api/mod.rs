@@ -11,6 +11,7 @@ mod fields;
 mod health;
 mod openapi;
 mod problems;
+mod pull;
 mod query;
 mod redelivery;
 mod requests;
@@ -25,7 +26,10 @@ mod wishes;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,7 +45,7 @@ use hookcast_store::Store;
 use tokio::sync::Semaphore;
 
 pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
-use self::{error::ApiError, test_delivery::Trials};
+use self::{error::ApiError, pull::Fetchers, test_delivery::Trials};
 use crate::{
     config::{Config, Limits, RegistrationMode},
     lifecycle,
@@ -70,6 +74,8 @@ pub struct Inner {
     origin: String,
     /// Who tries a subscription out just now.
     trials: Trials,
+    /// Who waits for events to fetch.
+    fetchers: Fetchers,
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
     trigger_token: TokenHash,
@@ -105,6 +111,7 @@ impl ApiState {
             consent: config.delivery.consent,
             origin: config.delivery.origin.clone(),
             trials: Trials::default(),
+            fetchers: Fetchers::default(),
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),
             trigger_token: TokenHash::of(&tokens.trigger),
@@ -115,6 +122,11 @@ impl ApiState {
 }
 
 impl Inner {
+    /// Whether the server stops: who waits is answered at once.
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
     /// How subscriptions are made ready to deliver to.
     fn targets(&self) -> &Targets {
         self.dispatcher.parts().directory.make()
@@ -144,7 +156,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 21] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 22] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -158,6 +170,7 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 21] {
         ("/webhooks/subscriptions/{id}/test", test_delivery::routes()),
         ("/.well-known/webhook-keys", webhook_keys::routes()),
         ("/webhooks/subscriptions/{id}/deliveries", deliveries::list_routes()),
+        ("/webhooks/subscriptions/{id}/events", pull::routes()),
         ("/webhooks/subscriptions/{id}/redeliver", redelivery::subscription_routes()),
         ("/webhooks/deliveries/{id}", deliveries::routes()),
         ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),

@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, deliveries, error::Problem, events, health, problems, redelivery, subscriptions, test_delivery, tokens,
+    accounts, deliveries, error::Problem, events, health, problems, pull, redelivery, subscriptions, test_delivery, tokens,
     trigger, webhook_keys,
 };
 
@@ -50,6 +50,7 @@ use super::{
         test_delivery::try_out,
         deliveries::list,
         deliveries::show,
+        pull::fetch,
         redelivery::one,
         redelivery::since,
         webhook_keys::keys,

@@ -30,15 +30,14 @@ pub struct PageParameters {
 
 /// Reads `limit` and `cursor`.
 pub fn page(uri: &Uri) -> Result<PageRequest, ApiError> {
-    let limit = match parameter(uri, "limit") {
-        None => DEFAULT_LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or_else(|| ApiError::invalid_field("limit", &format!("must be a number from 1 to {MAX_LIMIT}")))?,
-    };
-    Ok(PageRequest { limit, cursor: parsed(uri, "cursor")? })
+    Ok(PageRequest { limit: page_limit(uri)?, cursor: parsed(uri, "cursor")? })
+}
+
+/// Reads `limit`.
+pub fn page_limit(uri: &Uri) -> Result<u32, ApiError> {
+    let Some(text) = parameter(uri, "limit") else { return Ok(DEFAULT_LIMIT) };
+    let rule = || ApiError::invalid_field("limit", &format!("must be a number from 1 to {MAX_LIMIT}"));
+    text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(rule)
 }
 
 /// Reads a parameter of a type that says itself what is wrong.

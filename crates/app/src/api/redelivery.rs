@@ -21,7 +21,7 @@ use super::{
     error::ApiError,
     fields::Fields,
     problems::{Body, Conflicting, Missing, Protected},
-    query,
+    pull, query,
     requests::Redelivery,
     subscriptions,
 };
@@ -59,6 +59,9 @@ pub fn subscription_routes() -> MethodRouter<ApiState> {
 pub async fn one(State(state): State<ApiState>, id: query::Segment, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
     let record = deliveries::own(&state, &account, query::id(id)?).await?;
+    if record.url.is_none() {
+        return Err(pull::no_callback());
+    }
     if again(&state, record.subscription, vec![record.id]).await? == 0 {
         // It may have changed since it was read, so that the reason is looked for now.
         let record = deliveries::own(&state, &account, record.id).await?;
@@ -95,13 +98,14 @@ struct Redelivered {
     responses(
         (status = 202, description = "How many wait now.", body = Redelivered,
             example = json!({"redelivered": 12, "next_cursor": null})),
-        Body, Missing, Protected
+        Body, Conflicting, Missing, Protected
     )
 )]
 pub async fn since(State(state): State<ApiState>, id: query::Segment, request: Request) -> Result<Response, ApiError> {
     let account = auth::writer(&state, request.headers()).await?;
     let id: SubscriptionId = query::id(id)?;
-    state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
+    let status = state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
+    pull::needs_callback(&status.subscription)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let since: Timestamp = query::parse_time("since", &fields.string("since")?)?;

@@ -63,9 +63,9 @@ pub enum EventTypes {
 #[derive(Serialize, ToSchema)]
 pub struct NewSubscription {
     event: EventTypes,
-    /// The callback: `http` or `https`.
-    #[schema(format = "uri")]
-    url: String,
+    /// The callback: `http` or `https`. `null` for none: the account fetches the events.
+    #[schema(required, format = "uri")]
+    url: Option<String>,
     #[serde(flatten)]
     options: SubscriptionOptions,
 }
@@ -79,7 +79,7 @@ pub struct SubscriptionChange {
     #[schema(nullable = false)]
     event: Option<EventTypes>,
     /// The callback: `http` or `https`.
-    #[schema(format = "uri")]
+    #[schema(nullable = false, format = "uri")]
     url: Option<String>,
     #[serde(flatten)]
     options: SubscriptionOptions,

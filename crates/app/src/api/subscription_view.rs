@@ -5,11 +5,12 @@ use hookcast_core::{
     clock::Timestamp,
     format::Format,
     id::SubscriptionId,
-    options::{Consent, OnFailure, Options, Ordering, Retries},
+    options::{Consent, OnFailure, Ordering, Retries},
     pattern::EventPatterns,
     policy::SuccessRule,
     secrets::Secrets,
     signing::Scheme,
+    subscription::Subscription,
 };
 use hookcast_delivery::target::Defaults;
 use hookcast_store::catalogue::SubscriptionStatus;
@@ -26,7 +27,7 @@ use crate::config::show_duration;
 #[schema(as = SubscriptionState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Deliveries go out.
+    /// Deliveries go out, or can be fetched.
     Active,
     /// What comes waits.
     Inactive,
@@ -35,12 +36,12 @@ pub enum State {
 }
 
 impl State {
-    /// The state of a subscription with these options.
-    pub fn of(is_active: bool, options: &Options) -> Self {
-        match (is_active, options.pending) {
-            (_, Some(_)) => Self::PendingVerification,
-            (true, None) => Self::Active,
-            (false, None) => Self::Inactive,
+    /// The state of a subscription. What has no callback can be fetched at any time.
+    pub fn of(subscription: &Subscription) -> Self {
+        match subscription.options.pending {
+            Some(_) => Self::PendingVerification,
+            None if subscription.is_active || subscription.url.is_none() => Self::Active,
+            None => Self::Inactive,
         }
     }
 }
@@ -54,7 +55,8 @@ pub struct View {
     user_id: String,
     #[schema(value_type = requests::EventTypes)]
     event: EventPatterns,
-    url: String,
+    /// The callback; `null` where the account fetches its events.
+    url: Option<String>,
     is_active: bool,
     state: State,
     /// The proof that the callback must give, or has given.
@@ -131,6 +133,7 @@ impl View {
         now: Timestamp,
     ) -> Self {
         let subscription = status.subscription;
+        let state = State::of(&subscription);
         let options = subscription.options;
         let secrets_unreadable = secrets.err().map(str::to_owned);
         let secrets = secrets.ok();
@@ -140,9 +143,9 @@ impl View {
             id: subscription.id,
             user_id: subscription.user_id,
             event: subscription.events,
+            is_active: state == State::Active,
+            state,
             url: subscription.url,
-            is_active: subscription.is_active && options.pending.is_none(),
-            state: State::of(subscription.is_active, &options),
             consent: options.pending.or_else(|| consent::required(&options, consent)),
             consent_refusal: None,
             failure_count: subscription.health.failure_count,

@@ -29,6 +29,7 @@ use super::{
     error::ApiError,
     fields::Fields,
     problems::{Body, Conflicting, Missing, Parameters, Protected},
+    pull,
     query::{self, List, PageParameters},
     requests::{NewSecret, NewSubscription, SubscriptionChange},
     subscription_view::{self, View},
@@ -164,21 +165,28 @@ pub async fn subscribe(State(state): State<ApiState>, request: Request) -> Resul
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let events = wishes::events(&mut fields)?.ok_or_else(|| ApiError::invalid_field("event", "is missing"))?;
-    let url = fields.string("url")?;
+    let url = fields.string_or_null("url")?;
+    if url.is_none() {
+        pull::check_members(&fields)?;
+    }
     let wishes = Wishes::take(&mut fields, &state).await?;
     fields.finish(KNOWN)?;
-    let url = state.callback(&url).await?;
-
-    let secrets = {
-        let mut secrets = Secrets { keys: Keyring::new(wishes.first_secret()), ..Secrets::default() };
-        wishes.apply_to_credentials(&mut secrets);
-        secrets
+    let url = match url {
+        Some(url) => Some(state.callback(&url).await?),
+        None => None,
     };
-    check_certificate("tls", url.as_str(), &secrets)?;
-    let mut subscription = new_subscription(&state, &account, events, &url);
+    let mut subscription = new_subscription(&state, &account, events, url.as_ref());
     wishes.apply_to_options(&mut subscription.options);
-    subscription.options.pending = consent::required(&subscription.options, state.consent);
-    subscription.is_active = subscription.options.pending.is_none();
+    let mut secrets = Secrets::default();
+    if let Some(url) = url {
+        secrets.keys = Keyring::new(wishes.first_secret());
+        wishes.apply_to_credentials(&mut secrets);
+        check_certificate("tls", url.as_str(), &secrets)?;
+        subscription.options.pending = consent::required(&subscription.options, state.consent);
+        subscription.is_active = subscription.options.pending.is_none();
+    } else {
+        pull::settle(&mut subscription)?;
+    }
     state.seal(&mut subscription, &secrets);
 
     let subscribed = state.store.subscribe(subscription).await?;
@@ -201,14 +209,14 @@ fn check_certificate(field: &str, url: &str, secrets: &Secrets) -> Result<(), Ap
     Err(ApiError::invalid_value(field, &problem))
 }
 
-fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, url: &CallbackUrl) -> Subscription {
+fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, url: Option<&CallbackUrl>) -> Subscription {
     let now = state.clock.now();
     Subscription {
         id: SubscriptionId::new(now, rand::random()),
         account: account.id,
         user_id: account.user_id.clone(),
         events,
-        url: url.as_str().to_owned(),
+        url: url.map(|url| url.as_str().to_owned()),
         options: Options::default(),
         secrets: hookcast_core::sealing::Sealed::from_bytes(Vec::new()),
         is_active: true,
@@ -273,7 +281,7 @@ impl Change {
             subscription.events.clone_from(events);
         }
         if let Some(url) = &self.url {
-            subscription.url.clone_from(url);
+            subscription.url = Some(url.clone());
         }
         self.wishes.apply_to_options(&mut subscription.options);
         consent::after_change(&before, subscription, consent);
@@ -300,13 +308,16 @@ pub async fn change(State(state): State<ApiState>, id: query::Segment, request: 
     let id = query::id(id)?;
     let body = body::read_json(&state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
+    let before = state.store.subscription(account.id, id).await.map_err(not_found)?;
+    if before.subscription.url.is_none() {
+        pull::check_change(&fields)?;
+    }
     let is_active = fields.optional_bool("is_active")?;
     let is_any = !fields.is_empty();
     let events = wishes::events(&mut fields)?;
-    let url = fields.optional_string("url")?.map(std::borrow::Cow::into_owned);
+    let url = if fields.has("url") { Some(fields.string("url")?.into_owned()) } else { None };
     let wishes = Wishes::take(&mut fields, &state).await?;
     fields.finish(&format!("`is_active`, {KNOWN}"))?;
-    let before = state.store.subscription(account.id, id).await.map_err(not_found)?;
     // What cannot be shown afterwards is not changed.
     state.open(&before.subscription)?;
     let url = match url {
@@ -347,10 +358,11 @@ async fn make_change(
         .change_subscription(account, id, |subscription, secrets| {
             change.apply(subscription, state.consent);
             change.wishes.apply_to_credentials(secrets);
-            if change.wishes.brings_certificate() {
-                check_certificate("tls", &subscription.url, secrets)?;
-            } else if change.url.is_some() {
-                check_certificate("url", &subscription.url, secrets)?;
+            match &subscription.url {
+                None => pull::settle(subscription)?,
+                Some(url) if change.wishes.brings_certificate() => check_certificate("tls", url, secrets)?,
+                Some(url) if change.url.is_some() => check_certificate("url", url, secrets)?,
+                Some(_) => {}
             }
             if let Some(secret) = &new_secret {
                 secrets.keys.rotate(secret.clone(), wishes::OVERLAP, now);
@@ -451,6 +463,7 @@ pub async fn rotate_secret(
     };
     let now = state.clock.now();
     let status = state.store.subscription(account.id, id).await.map_err(not_found)?;
+    pull::needs_callback(&status.subscription)?;
     let scheme = state.open(&status.subscription)?.keys.scheme();
     let Some(secret) = given.or_else(|| Secret::generate(scheme, rand::random())) else {
         return Err(ApiError::conflict("nothing is signed here: choose a `signature` first, with PATCH"));
@@ -478,7 +491,7 @@ pub async fn rotate_secret(
     security(("access" = [])),
     responses(
         (status = 200, description = "The subscription; `consent_refusal` says why it has not agreed.", body = View, example = json!(subscription_view::example(false))),
-        Missing, Protected
+        Conflicting, Missing, Protected
     )
 )]
 pub async fn verify(
@@ -488,6 +501,7 @@ pub async fn verify(
 ) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
     let status = state.store.subscription(account.id, query::id(id)?).await.map_err(not_found)?;
+    pull::needs_callback(&status.subscription)?;
     let answered = consent::ask(&state, status).await?;
     Ok(Json(state.view_answered(answered)?).into_response())
 }

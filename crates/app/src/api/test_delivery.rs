@@ -34,7 +34,7 @@ use super::{
     error::ApiError,
     fields::Fields,
     problems::{Body, Busy, Conflicting, Missing, Protected},
-    query,
+    pull, query,
     requests::TestEvent,
     subscription_view::State as SubscriptionState,
     subscriptions::not_found,
@@ -167,7 +167,10 @@ pub async fn try_out(
     let event = event(&state, &mut fields, &subscription.events)?;
     fields.finish("`event`, `payload`, `key` and `send`")?;
 
-    let subscription_state = SubscriptionState::of(subscription.is_active, &subscription.options);
+    let subscription_state = SubscriptionState::of(&subscription);
+    if send {
+        pull::needs_callback(&subscription)?;
+    }
     if send && subscription_state == SubscriptionState::PendingVerification {
         return Err(ApiError::conflict(
             "the callback has yet to prove that it wants anything: POST to this subscription's path with `/verify`",
@@ -219,7 +222,7 @@ async fn exchange(state: &ApiState, event: &Event, target: &Target) -> Exchange 
     let Trial { sent, outcome, latency_ms } = parts.courier.try_out(event, &message, target, parts.clock.now()).await;
     let Message { body, .. } = message;
     let body = String::from_utf8_lossy(&body).into_owned();
-    let request = SentRequest { method: "POST", url: target.masked_url.clone(), headers: sent, body };
+    let request = SentRequest { method: "POST", url: target.masked_url.clone().unwrap_or_default(), headers: sent, body };
     match outcome {
         Ok(Reply { answer, headers }) => Exchange {
             delivered: target.rules.success.accepts(answer.status),

@@ -56,6 +56,9 @@ impl Why {
 
     fn waiting(record: &DeliveryRecord, now: Timestamp) -> Self {
         let last = record.attempts.last().map(|attempt| last_words(&attempt.result));
+        if record.url.is_none() {
+            return Self::of("not_fetched", "the subscription has no callback, and its owner has not fetched it");
+        }
         if !record.is_active {
             return Self::of("inactive", "the subscription is inactive; it goes out when that is active again");
         }
@@ -90,7 +93,8 @@ pub struct NotSent {
     #[schema(value_type = String)]
     subscription_id: SubscriptionId,
     user_id: String,
-    url: String,
+    /// The callback, if there is one.
+    url: Option<String>,
     #[serde(flatten)]
     why: Why,
 }

@@ -115,7 +115,7 @@ async fn a_delivery_tells_of_its_event_and_subscription(world: World) {
     let event = world.batch().event("relation_added").to([&hook]).at(at(5)).accept_one().await;
     let record = world.deliveries(&hook).await.remove(0);
     assert_eq!((record.event, record.event_type.as_str(), record.subscription), (event, "relation_added", hook.id));
-    assert_eq!((record.user_id.as_str(), record.url.as_str()), ("ada", "https://ada.example/hook?key=1"));
+    assert_eq!((record.user_id.as_str(), record.url.as_deref()), ("ada", Some("https://ada.example/hook?key=1")));
     assert_eq!((record.is_active, record.state, record.due_at), (true, DeliveryState::Waiting, Some(at(5))));
     assert_eq!(record.id.time(), at(5));
     assert!(record.attempts.is_empty());

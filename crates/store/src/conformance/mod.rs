@@ -59,6 +59,7 @@ mod ordered_story;
 mod ordering;
 mod outcomes;
 mod passes;
+mod pulling;
 mod redelivery;
 mod replacing;
 mod retention;

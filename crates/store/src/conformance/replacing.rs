@@ -24,7 +24,7 @@ async fn what_is_replaced_is_read_back_and_told(world: World) {
     let changed = world
         .change(&ada, |ada| {
             ada.events = "a,b_*".parse().unwrap();
-            ada.url = "https://ada.example/new".into();
+            ada.url = Some("https://ada.example/new".into());
             ada.options = options.clone();
             ada.secrets = secrets.clone();
         })
@@ -34,7 +34,7 @@ async fn what_is_replaced_is_read_back_and_told(world: World) {
     let read = world.status(&ada).await.subscription;
     for subscription in [&changed, &read, &told.changed[0]] {
         assert_eq!(subscription.events.to_string(), "a,b_*");
-        assert_eq!(subscription.url, "https://ada.example/new");
+        assert_eq!(subscription.url.as_deref(), Some("https://ada.example/new"));
         assert_eq!(subscription.options, options);
         assert_eq!(subscription.secrets, secrets);
         assert_eq!((subscription.is_active, subscription.created_at), (true, NOW));
@@ -47,12 +47,12 @@ async fn what_has_changed_meanwhile_is_not_replaced(world: World) {
     let early = world.status(&ada).await.subscription;
     world.set_active(&ada, false, NOW).await;
     let version = world.version().await;
-    let wish = Subscription { url: "https://late.example".into(), ..early };
+    let wish = Subscription { url: Some("https://late.example".into()), ..early };
     assert!(matches!(world.store().replace(wish).await.unwrap(), Replaced::Outdated));
     assert_eq!(world.status(&ada).await.subscription.url, ada.url);
     assert_eq!(world.version().await, version);
     // Read again, it may be.
-    world.change(&ada, |ada| ada.url = "https://late.example".into()).await;
+    world.change(&ada, |ada| ada.url = Some("https://late.example".into())).await;
 }
 
 async fn two_subscriptions_are_never_alike(world: World) {
@@ -69,14 +69,14 @@ async fn two_subscriptions_are_never_alike(world: World) {
     assert_eq!(changed.url, first.url);
     // What it was before is free.
     world.subscription(&account, "x", "https://ada.example/2").await;
-    let again = world.store().subscribe(world.new_subscription(&account, "x", &first.url)).await.unwrap();
+    let again = world.store().subscribe(world.new_subscription(&account, "x", first.url.as_deref().unwrap())).await.unwrap();
     assert!(!again.created && again.status.subscription.id == second.id);
 }
 
 async fn what_waits_stays(world: World) {
     let ada = world.subscriber("x").await;
     world.send(3, &ada).await;
-    world.change(&ada, |ada| ada.url = "https://moved.example".into()).await;
+    world.change(&ada, |ada| ada.url = Some("https://moved.example".into())).await;
     assert_eq!(world.waiting(&ada).await, 3);
     assert_eq!(world.here.claim(&ada, 10, NOW).await.len(), 3);
 }

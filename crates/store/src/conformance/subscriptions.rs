@@ -163,7 +163,7 @@ async fn what_a_deleted_subscription_got_stays(world: World) {
 
     let record = world.event(event).await.deliveries.items.remove(0);
     assert_eq!((record.subscription, record.state, record.is_active), (gone.id, DeliveryState::Delivered, false));
-    assert_eq!((record.user_id, record.url), ("ada".into(), "https://ada.example".into()));
+    assert_eq!((record.user_id, record.url), ("ada".into(), Some("https://ada.example".into())));
     assert_eq!(record.attempts.len(), 1);
 }
 

@@ -172,7 +172,7 @@ impl World {
             account: account.id,
             user_id: account.user_id.clone(),
             events: event.parse().unwrap(),
-            url: url.into(),
+            url: Some(url.into()),
             options: Options::default(),
             secrets: self.new_secrets(),
             is_active: true,

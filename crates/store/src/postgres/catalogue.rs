@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
+    code::url_text,
     error::StoreError,
     page::{Cursor, Page, PageRequest},
 };
@@ -429,7 +430,7 @@ async fn replace(shared: &Shared, new: &Subscription) -> Result<Replaced, StoreE
         return Ok(Replaced::Outdated);
     }
     let events = new.events.to_string();
-    let same = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &new.url]).await?;
+    let same = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &url_text(new)]).await?;
     if same.iter().any(|row| get(row, 0).is_ok_and(|same: SubscriptionKey| same != key)) {
         transaction.rollback().await?;
         return Ok(Replaced::Taken);
@@ -437,7 +438,7 @@ async fn replace(shared: &Shared, new: &Subscription) -> Result<Replaced, StoreE
     let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
     let (options, secret) = (options_text(&new.options)?, new.secrets.as_bytes());
     let status = transaction
-        .all(&[(&REPLACE, &[&key, &events, &new.url, &options, &secret, &version]), (&STATUS, &[&key])])
+        .all(&[(&REPLACE, &[&key, &events, &url_text(new), &options, &secret, &version]), (&STATUS, &[&key])])
         .await?;
     transaction.commit().await?;
     let status = status.get(1).and_then(|rows| rows.first()).ok_or(StoreError::NotFound)?;
@@ -454,14 +455,14 @@ async fn subscribe(shared: &Shared, new: &Subscription) -> Result<(bool, Row), S
         return Err(StoreError::NotFound);
     };
     let events = new.events.to_string();
-    let existing = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &new.url]).await?;
+    let existing = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &url_text(new)]).await?;
     let created = existing.is_empty();
     let key: SubscriptionKey = if created {
         let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
         let (id, created_at) = (uuid(new.id.to_bytes()), new.created_at.as_millis());
         let (options, secret) = (options_text(&new.options)?, new.secrets.as_bytes());
         let parameters: [&(dyn ToSql + Sync); 9] =
-            [&id, &account, &events, &new.url, &secret, &new.is_active, &created_at, &version, &options];
+            [&id, &account, &events, &url_text(new), &secret, &new.is_active, &created_at, &version, &options];
         single(&transaction.query(&CREATE_SUBSCRIPTION, &parameters).await?)?
     } else {
         single(&existing)?

@@ -19,6 +19,7 @@ use super::{
     rows::{self, event_id, get, integer, natural, optional_time, state_code, state_of, subscription_id, time, uuid},
 };
 use crate::{
+    code::url,
     error::StoreError,
     history::{DeliveryRecord, EventRecord, History, Promise, Purged},
     page::{Page, PageRequest},
@@ -217,7 +218,7 @@ fn record(row: &Row) -> Result<(u128, DeliveryRecord), StoreError> {
         event_type: get(row, 3)?,
         subscription: subscription_id(row, 4)?,
         user_id: get(row, 5)?,
-        url: get(row, 6)?,
+        url: url(get(row, 6)?),
         is_active: get(row, 7)?,
         state,
         due_at: optional_time(row, 9)?.filter(|_| state == DeliveryState::Waiting),

@@ -24,6 +24,7 @@ use super::{
     rows::{SubscriptionKey, account_id, get, integer, options_text, single, state_code, subscription_id, uuid},
 };
 use crate::{
+    code::url_text,
     error::StoreError,
     transfer::{
         AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
@@ -294,7 +295,7 @@ async fn subscriptions(transaction: &Transaction, items: &[&SubscriptionItem]) -
     let owners: Vec<i64> = new.iter().map(|item| account(item.subscription.account)).collect::<Result<_, _>>()?;
     let ids = column(&new, |item| uuid(item.subscription.id.to_bytes()));
     let events = column(&new, |item| item.subscription.events.to_string());
-    let urls = column(&new, |item| item.subscription.url.as_str());
+    let urls = column(&new, |item| url_text(&item.subscription));
     let secrets = column(&new, |item| item.subscription.secrets.as_bytes());
     let active = column(&new, |item| item.subscription.is_active);
     let created = column(&new, |item| item.subscription.created_at.as_millis());

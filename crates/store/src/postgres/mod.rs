@@ -32,6 +32,7 @@ mod outcomes;
 mod partitions;
 mod pool;
 mod positions;
+mod pull;
 mod purge;
 mod redelivery;
 mod rows;

@@ -26,7 +26,7 @@ use super::pool::{Pool, Statement};
 pub(super) use crate::code::{integer, natural, options_text, state_code, state_of};
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{options, patterns, scope, token_name},
+    code::{options, patterns, scope, token_name, url},
     engine::Receipt,
     error::StoreError,
 };
@@ -110,7 +110,7 @@ pub(super) fn subscription_status(row: &Row) -> Result<SubscriptionStatus, Store
         account: account_id(row, 2)?,
         user_id: get(row, 3)?,
         events: patterns(get(row, 4)?)?,
-        url: get(row, 5)?,
+        url: url(get(row, 5)?),
         options: options(get(row, 9)?)?,
         secrets: Sealed::from_bytes(get(row, 6)?),
         is_active: get(row, 7)?,

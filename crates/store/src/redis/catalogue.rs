@@ -14,7 +14,7 @@ use hookcast_core::{
 use super::{RedisStore, rows, scripts};
 use crate::{
     catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
-    code::options_text,
+    code::{options_text, url_text},
     error::StoreError,
     page::{Cursor, Page, PageRequest},
 };
@@ -69,7 +69,7 @@ impl Catalogue for RedisStore {
         call.arg(&subscription.id.to_bytes()[..])
             .arg(&subscription.account.to_bytes()[..])
             .arg(subscription.events.to_string())
-            .arg(&subscription.url)
+            .arg(url_text(&subscription))
             .arg(options_text(&subscription.options)?)
             .arg(subscription.secrets.as_bytes())
             .arg(i32::from(subscription.is_active))
@@ -121,7 +121,7 @@ impl Catalogue for RedisStore {
             .arg(&subscription.id.to_bytes()[..])
             .arg(subscription.version)
             .arg(subscription.events.to_string())
-            .arg(&subscription.url)
+            .arg(url_text(&subscription))
             .arg(options_text(&subscription.options)?)
             .arg(subscription.secrets.as_bytes());
         let mut reply = self.link.ask(&call).await?;

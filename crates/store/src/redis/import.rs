@@ -8,7 +8,7 @@ use super::{
     transfer::name,
 };
 use crate::{
-    code::options_text,
+    code::{options_text, url_text},
     error::StoreError,
     transfer::{
         AccountItem, DeliveryItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem, Progress, Section,
@@ -82,7 +82,7 @@ fn add_subscription(call: &mut Call, item: &SubscriptionItem) -> Result<(), Stor
     call.arg(&subscription.id.to_bytes()[..])
         .arg(&subscription.account.to_bytes()[..])
         .arg(subscription.events.to_string())
-        .arg(&subscription.url)
+        .arg(url_text(subscription))
         .arg(subscription.secrets.as_bytes())
         .arg(i32::from(subscription.is_active))
         .arg(health.failure_count)

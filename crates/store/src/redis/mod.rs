@@ -22,6 +22,7 @@ mod import;
 mod link;
 mod location;
 mod notices;
+mod pull;
 mod reply;
 mod room;
 mod rows;

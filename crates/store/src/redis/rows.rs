@@ -24,7 +24,7 @@ use super::{
 pub(super) use crate::code::state_code;
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{options, patterns, scope, state_of, token_name},
+    code::{options, patterns, scope, state_of, token_name, url},
     error::StoreError,
     history::DeliveryRecord,
 };
@@ -87,7 +87,7 @@ pub(super) fn status(mut row: Reply) -> Result<SubscriptionStatus, StoreError> {
         id: SubscriptionId::from_bytes(row.array()?),
         account: AccountId::from_bytes(row.array()?),
         events: patterns(&row.text()?)?,
-        url: row.text()?,
+        url: url(row.text()?),
         options: row.optional_text()?.map_or(Ok(Options::default()), |text| options(&text))?,
         secrets: Sealed::from_bytes(row.bytes()?),
         is_active: row.flag()?,
@@ -160,7 +160,7 @@ pub(super) fn record(mut row: Reply) -> Result<(u64, DeliveryRecord), StoreError
         event_type: row.text()?,
         subscription: SubscriptionId::from_bytes(row.array()?),
         user_id: row.text()?,
-        url: row.text()?,
+        url: url(row.text()?),
         is_active: row.flag()?,
         state: state_of(i16::try_from(row.int()?).map_err(|_| malformed())?)?,
         due_at: optional_timestamp(&mut row)?,

@@ -60,6 +60,7 @@ scripts! {
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
     DELETE_ACCOUNT: "#!lua flags=allow-oom", "delete_account";
     DELETE_DOCUMENT: "#!lua flags=allow-oom", "delete_document";
+    CONFIRM: "#!lua flags=allow-oom", "confirm";
     TAKE_NOTICES: "#!lua flags=allow-oom", "take_notices";
     BEGIN_MAIL: "#!lua flags=allow-oom", "begin_mail";
     POSTPONE_NOTICE: "#!lua flags=allow-oom", "postpone_notice";
@@ -76,6 +77,7 @@ scripts! {
     EVENT: "#!lua flags=no-writes", "event";
     DELIVERY: "#!lua flags=no-writes", "delivery";
     DELIVERIES: "#!lua flags=no-writes", "deliveries";
+    PULL: "#!lua flags=no-writes", "pull";
     DOCUMENT: "#!lua flags=no-writes", "document";
     DOCUMENTS: "#!lua flags=no-writes", "documents";
     DOCUMENTS_VERSION: "#!lua flags=no-writes", "documents_version";

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
+    code::url_text,
     error::StoreError,
     page::{Cursor, Page, PageRequest},
 };
@@ -188,7 +189,7 @@ fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscr
         .prepare_cached(
             "SELECT key FROM subscriptions WHERE account = ? AND event = ? AND url = ? AND deleted_at IS NULL",
         )?
-        .query_row((account, new.events.to_string(), &new.url), |row| row.get(0))
+        .query_row((account, new.events.to_string(), url_text(new)), |row| row.get(0))
         .optional()?;
     if let Some(key) = existing {
         return Ok(Subscribed { status: status(transaction, key)?, created: false });
@@ -202,7 +203,7 @@ fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscr
             new.id.to_bytes(),
             account,
             new.events.to_string(),
-            &new.url,
+            url_text(new),
             options_text(&new.options)?,
             new.secrets.as_bytes(),
             new.is_active,
@@ -224,7 +225,7 @@ fn replace(transaction: &Transaction<'_>, new: &Subscription) -> Result<Replaced
             "SELECT 1 FROM subscriptions s JOIN accounts a ON a.key = s.account
              WHERE a.id = ? AND s.event = ? AND s.url = ? AND s.deleted_at IS NULL AND s.key <> ?",
         )?
-        .exists((new.account.to_bytes(), &events, &new.url, key))?;
+        .exists((new.account.to_bytes(), &events, url_text(new), key))?;
     let version: i64 = transaction
         .prepare_cached("SELECT version FROM subscriptions WHERE key = ?")?
         .query_row([key], |row| row.get(0))?;
@@ -240,7 +241,7 @@ fn replace(transaction: &Transaction<'_>, new: &Subscription) -> Result<Replaced
         )?
         .execute((
             events,
-            &new.url,
+            url_text(new),
             options_text(&new.options)?,
             new.secrets.as_bytes(),
             next_version(transaction)?,

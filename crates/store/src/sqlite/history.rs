@@ -15,6 +15,7 @@ use super::{
     rows::{self, SubscriptionKey, integer, natural, small, state_code, state_of},
 };
 use crate::{
+    code::url,
     error::StoreError,
     history::{DeliveryRecord, EventRecord, History, Promise, Purged},
     location::StoreKind,
@@ -124,7 +125,7 @@ fn records(
             event_type: row.get(3)?,
             subscription: SubscriptionId::from_bytes(row.get(4)?),
             user_id: row.get(5)?,
-            url: row.get(6)?,
+            url: url(row.get(6)?),
             is_active: row.get(7)?,
             state,
             due_at: while_waiting(9)?,

@@ -18,6 +18,7 @@ use super::{
     rows::{Keys, SubscriptionKey, integer, options_text, receipts_text, state_code},
 };
 use crate::{
+    code::url_text,
     error::StoreError,
     transfer::{
         AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
@@ -114,7 +115,7 @@ impl<'t> Import<'t> {
                 subscription.id.to_bytes(),
                 account,
                 subscription.events.to_string(),
-                &subscription.url,
+                url_text(subscription),
                 options_text(&subscription.options)?,
                 subscription.secrets.as_bytes(),
                 subscription.is_active,

@@ -18,6 +18,7 @@ mod lanes;
 mod location;
 mod notices;
 mod outcomes;
+mod pull;
 mod readers;
 mod redelivery;
 mod rows;

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 pub(super) use crate::code::{integer, natural, options, options_text, patterns, state_code, state_of};
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{scope, token_name},
+    code::{scope, token_name, url},
     engine::Receipt,
     error::StoreError,
 };
@@ -90,7 +90,7 @@ pub(super) fn subscription_status(row: &Row<'_>) -> Result<SubscriptionStatus, S
         account: AccountId::from_bytes(row.get(1)?),
         user_id: row.get(2)?,
         events: patterns(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
-        url: row.get(4)?,
+        url: url(row.get(4)?),
         secrets: Sealed::from_bytes(row.get(5)?),
         is_active: row.get(6)?,
         health: Health {

@@ -8,7 +8,7 @@ use hookcast_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::code::options_text;
+use crate::code::{options_text, url_text};
 
 use super::{
     AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
@@ -101,7 +101,7 @@ impl Fields {
             account,
             user_id: _,
             events,
-            url,
+            url: _,
             options,
             secrets,
             is_active,
@@ -113,7 +113,7 @@ impl Fields {
         self.put(id.to_bytes());
         self.put(account.to_bytes());
         self.put(events.to_string());
-        self.put(url);
+        self.put(url_text(subscription));
         self.put(options_text(options).unwrap_or_default());
         self.put(secrets.as_bytes());
         self.number(u8::from(*is_active));

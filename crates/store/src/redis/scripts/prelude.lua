@@ -162,14 +162,23 @@ local function rank(delivery)
     return delivery.group .. ':' .. place(delivery.sequence) .. ':' .. place(delivery.position)
 end
 
--- The positions of those of a group that have not ended, the first ones first; behind a delivery, if one is given.
-local function in_order(lane, group, limit, behind)
-    local from = behind and '(' .. rank(behind) or '[' .. group .. ':'
+-- The positions of those of a group that have not ended and are from a place in its order on, the first ones first.
+local function in_order_from(lane, group, from, limit)
     local positions = {}
     for _, member in ipairs(call('ZRANGEBYLEX', root .. 'order:' .. lane, from, '(' .. group .. ';', 'LIMIT', 0, limit)) do
         positions[#positions + 1] = tonumber(string.match(member, '%d+$'))
     end
     return positions
+end
+
+-- The same from the beginning, or behind a delivery, if one is given.
+local function in_order(lane, group, limit, delivery)
+    return in_order_from(lane, group, delivery and '(' .. rank(delivery) or '[' .. group .. ':', limit)
+end
+
+-- The same behind a number in the group's order.
+local function behind(lane, group, sequence, limit)
+    return in_order_from(lane, group, '(' .. group .. ':' .. place(sequence) .. ';', limit)
 end
 
 local function join_group(delivery)

@@ -104,7 +104,7 @@ impl Sender {
             account: account.id,
             user_id: account.user_id.clone(),
             events: "x".parse().unwrap(),
-            url: "https://ada.example".into(),
+            url: Some("https://ada.example".into()),
             options: Options::default(),
             secrets: Sealed::from_bytes(vec![3; 32]),
             is_active: true,
