@@ -143,7 +143,7 @@ impl World {
             account: account.id,
             user_id: account.user_id,
             events: "x".parse().unwrap(),
-            url: url.into(),
+            url: Some(url.into()),
             options,
             secrets: Secrets::default().seal(None, id, rand::random()),
             is_active: true,

@@ -19,8 +19,8 @@ use utoipa::{
 };
 
 use super::{
-    accounts, deliveries, error::Problem, events, health, problems, pull, redelivery, subscriptions, test_delivery, tokens,
-    trigger, webhook_keys,
+    accounts, deliveries, error::Problem, events, health, problems, pull, redelivery, subscriptions, test_delivery,
+    tokens, trigger, webhook_keys,
 };
 
 #[derive(OpenApi)]

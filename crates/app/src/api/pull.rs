@@ -125,7 +125,8 @@ pub fn needs_callback(subscription: &Subscription) -> Result<(), ApiError> {
 
 /// 409: there is no callback.
 pub fn no_callback() -> ApiError {
-    let problem = "the subscription has no `url`: nothing is sent, and you fetch its events from its path with `/events`";
+    let problem =
+        "the subscription has no `url`: nothing is sent, and you fetch its events from its path with `/events`";
     ApiError::conflict(problem)
 }
 
@@ -231,9 +232,9 @@ pub async fn fetch(
 /// Whether `Accept` names the media type of streams.
 fn wants_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|range| {
-        range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
-    })
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn wait(uri: &Uri) -> Result<Duration, ApiError> {

@@ -209,7 +209,12 @@ fn check_certificate(field: &str, url: &str, secrets: &Secrets) -> Result<(), Ap
     Err(ApiError::invalid_value(field, &problem))
 }
 
-fn new_subscription(state: &ApiState, account: &Account, events: EventPatterns, url: Option<&CallbackUrl>) -> Subscription {
+fn new_subscription(
+    state: &ApiState,
+    account: &Account,
+    events: EventPatterns,
+    url: Option<&CallbackUrl>,
+) -> Subscription {
     let now = state.clock.now();
     Subscription {
         id: SubscriptionId::new(now, rand::random()),

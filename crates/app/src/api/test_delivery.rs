@@ -222,7 +222,8 @@ async fn exchange(state: &ApiState, event: &Event, target: &Target) -> Exchange 
     let Trial { sent, outcome, latency_ms } = parts.courier.try_out(event, &message, target, parts.clock.now()).await;
     let Message { body, .. } = message;
     let body = String::from_utf8_lossy(&body).into_owned();
-    let request = SentRequest { method: "POST", url: target.masked_url.clone().unwrap_or_default(), headers: sent, body };
+    let request =
+        SentRequest { method: "POST", url: target.masked_url.clone().unwrap_or_default(), headers: sent, body };
     match outcome {
         Ok(Reply { answer, headers }) => Exchange {
             delivered: target.rules.success.accepts(answer.status),

@@ -31,10 +31,13 @@ const CHOICES: [&str; 12] = [
     "timeout",
 ];
 
+/// The same where the account fetches the events.
+const CHOICES_OF_FETCHED: [&str; 2] = ["format", "filter"];
+
 /// Make an account's subscriptions those of a file
 ///
 /// What the file has and the server has not is made, what differs is changed, and with --prune what the file has not is deleted.
-/// A subscription is known by its event and its URL; members that the file leaves out stay as they are. A `secret`, `auth` or
+/// A subscription is known by its event and its URL, which is "" where the account fetches the events; members that the file leaves out stay as they are. A `secret`, `auth` or
 /// `tls` is sent where a subscription is made, or has none: the server never shows them, so that nobody can see whether they differ.
 ///
 /// Takes an account's access token: HOOKCAST_ACCESS_TOKEN, or `access_token` in the credentials file.
@@ -115,9 +118,9 @@ fn read(path: &PathBuf) -> anyhow::Result<Vec<Map<String, Value>>> {
     let mut wanted = Vec::new();
     for (number, subscription) in (1..).zip(subscriptions) {
         let Value::Object(subscription) = subscription else { bail!("{shown}: subscription {number} is no table") };
-        for name in ["event", "url"] {
-            ensure!(subscription.contains_key(name), "{shown}: subscription {number} has no `{name}`");
-        }
+        ensure!(subscription.contains_key("event"), "{shown}: subscription {number} has no `event`");
+        let hint = "write the callback, or `url = \"\"` where you fetch the events";
+        ensure!(subscription.contains_key("url"), "{shown}: subscription {number} has no `url`: {hint}");
         ensure!(seen.insert(identity(&subscription)), "{shown}: {} is there twice", about(&subscription));
         wanted.push(subscription);
     }
@@ -210,6 +213,9 @@ impl Step {
                 // It is made active, so that whoever wants it otherwise says so afterwards.
                 let mut members = members.clone();
                 let is_active = members.remove("is_active");
+                if members.get("url").and_then(Value::as_str) == Some("") {
+                    members.insert("url".to_owned(), Value::Null);
+                }
                 let made = remote.ask(Method::POST, "/webhooks/subscribe", Some(&members.into())).await?;
                 if is_active == Some(Value::Bool(false)) {
                     let id = made.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -241,8 +247,13 @@ pub async fn export(global: &Global, args: ExportArgs) -> anyhow::Result<ExitCod
     let remote = Remote::new(global, args.server.as_deref(), Token::Access)?;
     let mut text = String::from("# For `hookcast apply -f`. Secrets are not in it.\n");
     for subscription in remote.list("/webhooks/subscriptions", usize::MAX).await? {
+        let is_fetched = subscription.get("url").is_none_or(Value::is_null);
+        let choices = if is_fetched { &CHOICES_OF_FETCHED[..] } else { &CHOICES };
         let mut chosen = Map::new();
-        for name in ["event", "url"].iter().chain(&CHOICES) {
+        if is_fetched {
+            chosen.insert("url".to_owned(), "".into());
+        }
+        for name in ["event", "url"].iter().chain(choices) {
             if let Some(value) = subscription.get(*name).filter(|value| !value.is_null() && **value != json!(true)) {
                 chosen.insert((*name).to_owned(), value.clone());
             }

@@ -21,6 +21,8 @@ use super::{
 #[command(after_help = r#"Examples:
   hookcast subscription create relation_added https://example.org/hook
   hookcast subscription create 'relation_*' https://example.org/hook --options '{"ordering": "key", "rate_limit": 20}'
+  hookcast subscription create relation_added
+  hookcast subscription fetch sub_... --follow
   hookcast subscription list --server https://hooks.example.org
   hookcast subscription redeliver sub_... --since 2h"#)]
 pub struct Args {
@@ -43,8 +45,8 @@ enum Command {
     Create {
         /// The type of event, such as relation_added, or a pattern such as 'relation_*'
         event: String,
-        /// The callback
-        url: String,
+        /// The callback; without one the events are fetched
+        url: Option<String>,
         /// More of what the request takes, as a JSON object, such as {"ordering": "key"}
         #[arg(long, value_name = "JSON")]
         options: Option<String>,
@@ -63,6 +65,14 @@ enum Command {
     Delete {
         /// The subscription's id
         id: String,
+    },
+    /// Print the events of a subscription without a callback, a line of JSON each; what was printed counts as delivered
+    Fetch {
+        /// The subscription's id
+        id: String,
+        /// Wait for more, until the command is ended
+        #[arg(short, long)]
+        follow: bool,
     },
     /// Send again what has failed, or expired, of events since a time
     Redeliver {
@@ -98,17 +108,18 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
             remote.ask(Method::DELETE, &path_of(&id), None).await?;
             remote::tell(&json!({"deleted": id}), as_json, |_| format!("{id} is deleted"))
         }
+        Command::Fetch { id, follow } => fetch(&remote, &id, follow).await,
         Command::Redeliver { id, since, state } => redeliver(&remote, &id, since, &state, as_json).await,
     }
 }
 
-fn wish(event: String, url: String, options: Option<&str>) -> anyhow::Result<Value> {
+fn wish(event: String, url: Option<String>, options: Option<&str>) -> anyhow::Result<Value> {
     let mut wish: Map<String, Value> = match options {
         Some(text) => serde_json::from_str(text).context("--options is not a JSON object")?,
         None => Map::new(),
     };
-    for (name, value) in [("event", event), ("url", url)] {
-        if wish.insert(name.to_owned(), value.into()).is_some() {
+    for (name, value) in [("event", event.into()), ("url", Value::from(url))] {
+        if wish.insert(name.to_owned(), value).is_some() {
             bail!("--options must not have `{name}`, which is an argument of its own");
         }
     }
@@ -142,6 +153,24 @@ async fn redeliver(
         wish["cursor"] = done["next_cursor"].clone();
     }
     remote::tell(&json!({"redelivered": total}), as_json, |_| format!("{total} deliveries wait to be sent again"))
+}
+
+/// What was printed is confirmed by the request for what follows, so that nothing is lost where this ends in the middle.
+async fn fetch(remote: &Remote, id: &str, follow: bool) -> anyhow::Result<ExitCode> {
+    let path = format!("{}/events", path_of(id));
+    let mut cursor = None;
+    loop {
+        let wait = if follow && cursor.is_some() { "30s" } else { "0s" };
+        let behind = cursor.map(|cursor: String| format!("&cursor={cursor}")).unwrap_or_default();
+        let page = remote.get(&format!("{path}?wait={wait}{behind}")).await?;
+        let events = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        events.iter().map(|event| &event["body"]).try_for_each(print)?;
+        if events.is_empty() && !follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // Before anything has come there is no place yet, and every place is behind this one.
+        cursor = Some(page["next_cursor"].as_str().unwrap_or("p0").to_owned());
+    }
 }
 
 fn list(subscriptions: &[Value], as_json: bool) -> anyhow::Result<ExitCode> {

@@ -35,6 +35,7 @@ mod ordering;
 mod outages;
 mod own_account;
 mod own_rules;
+mod pulling;
 mod redelivering;
 mod refusals;
 mod rekeying;

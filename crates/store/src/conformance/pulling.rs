@@ -208,8 +208,7 @@ async fn very_much_is_confirmed_at_once(world: World) {
     assert_eq!(world.confirm(&ada, last.sequence).await, 1_000);
     assert_eq!(world.confirm(&ada, Sequence(u64::MAX >> 16)).await, 11_000);
     assert_eq!(world.waiting(&ada).await, 0);
-    let read = async |page: PageRequest| {
-        world.store().deliveries(ada.id, Some(DeliveryState::Delivered), page).await.unwrap()
-    };
+    let read =
+        async |page: PageRequest| world.store().deliveries(ada.id, Some(DeliveryState::Delivered), page).await.unwrap();
     assert_eq!(pages(5_000, read).await.len(), 12_000);
 }

@@ -237,8 +237,11 @@ async fn check_answer(
     let user = format!("{method} {path} {media_type} {body}").chars().take(200).collect::<String>();
     let account = rig.post("/webhooks/account", "registration", &json!({"user_id": user})).await;
     let access = account["access_token"].as_str().unwrap();
-    let wish =
-        json!({"event": "relation_added", "url": "http://127.0.0.1:65535/hook", "signature": "ed25519", "retries": []});
+    let wish = if path.ends_with("{id}/events") {
+        json!({"event": "relation_added", "url": null})
+    } else {
+        json!({"event": "relation_added", "url": "http://127.0.0.1:65535/hook", "signature": "ed25519", "retries": []})
+    };
     let subscription = rig.post("/webhooks/subscribe", access, &wish).await;
     rig.post("/webhooks/account/tokens", access, &json!({"name": "reporting", "scope": "read"})).await;
     let event = json!({"event": "relation_added", "payload": user});

@@ -86,6 +86,12 @@ impl Call {
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
+    /// Sends it, and answers as soon as the answer begins: its head, and the body as it comes.
+    pub async fn open(self) -> (http::response::Parts, hyper::body::Incoming) {
+        let answered = tokio::time::timeout(super::PATIENCE, self.client.request(self.request)).await;
+        answered.expect("an answer in time").unwrap().into_parts()
+    }
+
     pub async fn send(self) -> Answer {
         tokio::time::timeout(super::PATIENCE, self.try_send()).await.expect("an answer in time").unwrap()
     }
