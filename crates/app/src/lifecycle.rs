@@ -36,6 +36,7 @@ use tokio::{
 use crate::{
     api::{self, ApiState, Health},
     config::{Config, NodeRole},
+    outbox::{self, Here},
     server,
     tokens::Tokens,
 };
@@ -248,6 +249,12 @@ pub fn delivery_settings(config: &Config) -> Settings {
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many events of an outbox are published at once.
+const OUTBOX_BATCH: usize = 100;
+
+/// How long it takes until one that is set up wrongly is tried again.
+const OUTBOX_PAUSE: Duration = Duration::from_secs(30);
+
 async fn lock(location: &SqliteLocation) -> anyhow::Result<ServerLock> {
     let begun = tokio::time::Instant::now();
     loop {
@@ -333,6 +340,7 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, Op
         }
         None => api::health_router(Health { store: Arc::clone(&store), is_stopping: Arc::clone(&is_stopping) }),
     };
+    let here = tokens.as_ref().map(|tokens| Here { router: router.clone(), token: tokens.trigger.clone() });
     let (grace, connections) = (config.shutdown.grace, config.limits.connections);
     let (stop, mut stopping) = watch::channel(());
     let stopped = async move { drop(stopping.changed().await) };
@@ -344,6 +352,7 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, Op
 
     let mut is_broken = false;
     tokio::select! {
+        () = publish_outbox(&config, here) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = service.broken() => is_broken = true,
@@ -366,6 +375,23 @@ pub async fn serve(config: Config, started: impl FnOnce(std::net::SocketAddr, Op
     anyhow::ensure!(!is_broken, "a part of the server ended unexpectedly; see the log");
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Publishes the outbox that is configured, if one is, through this node's own API. The rest of the node goes on whatever is wrong with it.
+async fn publish_outbox(config: &Config, here: Option<Here>) {
+    let (Some(from), Some(here)) = (&config.outbox.from, here) else { return std::future::pending().await };
+    let settings = outbox::Settings {
+        from: from.expose().to_owned(),
+        name: config.outbox.name.clone(),
+        ca_file: config.database.ca_file.clone(),
+        limit: config.limits.batch_events.min(OUTBOX_BATCH),
+    };
+    loop {
+        let told = |count| tracing::debug!("{count} events of the outbox published");
+        let error = outbox::publish(&settings, &here, told).await;
+        tracing::error!(%error, "the outbox cannot be published; it is tried again");
+        tokio::time::sleep(OUTBOX_PAUSE).await;
+    }
 }
 
 /// Every connection is a file: takes as many as the system lets this process have.

@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod config;
 mod lifecycle;
+mod outbox;
 mod receiver;
 mod server;
 mod telemetry;

@@ -21,6 +21,7 @@ mod fullness;
 pub mod history;
 mod location;
 pub mod notices;
+pub mod outbox;
 mod page;
 mod postgres;
 pub mod pull;

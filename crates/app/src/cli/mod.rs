@@ -13,6 +13,7 @@ mod event;
 mod health;
 mod listen;
 mod migrate;
+mod outbox;
 mod remote;
 mod resend;
 mod serve;
@@ -90,6 +91,7 @@ enum Command {
     Delivery(delivery::Args),
     Apply(apply::ApplyArgs),
     Export(apply::ExportArgs),
+    Outbox(outbox::Args),
     Listen(listen::Args),
     Migrate(migrate::Args),
     #[command(subcommand)]
@@ -222,6 +224,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Delivery(args) => delivery::run(global, args).await,
         Command::Apply(args) => apply::apply(global, args).await,
         Command::Export(args) => apply::export(global, args).await,
+        Command::Outbox(args) => outbox::run(global, args).await,
         Command::Listen(args) => listen::run(args).await,
         Command::Migrate(args) => migrate::run(global, &args).await,
         Command::Store(command) => store::run(global, command).await,

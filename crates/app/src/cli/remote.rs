@@ -57,9 +57,13 @@ pub struct Remote {
 impl Remote {
     /// The server that is meant, with a token of this kind.
     pub fn new(global: &Global, server_given: Option<&str>, kind: Token) -> anyhow::Result<Self> {
-        let config = global.start_quietly(&[])?;
-        let server = server(&config, server_given)?;
-        let token = token(&config, &server, kind)?;
+        Self::of(&global.start_quietly(&[])?, server_given, kind)
+    }
+
+    /// The same by these settings.
+    pub fn of(config: &Config, server_given: Option<&str>, kind: Token) -> anyhow::Result<Self> {
+        let server = server(config, server_given)?;
+        let token = token(config, &server, kind)?;
         let client = Client::new(ClientSettings::unguarded(PATIENCE), Arc::new(SystemClock))?;
         Ok(Self { client, server, token })
     }
@@ -113,6 +117,26 @@ impl Remote {
         }
     }
 
+    /// Posts a body of JSON under an idempotency key; answers whatever the server has answered.
+    pub async fn try_post_events(&self, key: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let request = Request::post(format!("{}/webhooks/trigger", self.server))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key);
+        let response = self.exchange(request, body).await?;
+        Ok((response.status(), response.into_body()))
+    }
+
+    async fn exchange(&self, request: http::request::Builder, body: Bytes) -> anyhow::Result<http::Response<Bytes>> {
+        let request = request
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose_secret()))
+            .body(Full::new(body))
+            .context("the request cannot be made")?;
+        let server = &self.server;
+        self.client.exchange(request, ANSWER_MAX).await.with_context(|| {
+            format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)")
+        })
+    }
+
     async fn send(
         &self,
         request: http::request::Builder,
@@ -120,13 +144,7 @@ impl Remote {
         is_done: impl FnOnce(&StatusCode) -> bool,
     ) -> anyhow::Result<Value> {
         let server = &self.server;
-        let request = request
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose_secret()))
-            .body(Full::new(body))
-            .context("the request cannot be made")?;
-        let response = self.client.exchange(request, ANSWER_MAX).await.with_context(|| {
-            format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)")
-        })?;
+        let response = self.exchange(request, body).await?;
         let answer = serde_json::from_slice::<Value>(response.body());
         if !is_done(&response.status()) {
             let detail = answer.as_ref().ok().and_then(|answer| answer.get("detail")).and_then(Value::as_str);

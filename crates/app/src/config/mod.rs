@@ -63,6 +63,8 @@ pub struct Config {
     pub encryption: Encryption,
     /// Who gets notices.
     pub notices: Notices,
+    /// A producer's outbox to publish.
+    pub outbox: Outbox,
     /// Whether an event that was there before is sent again.
     pub deduplicate: Deduplicate,
     /// How long the past is kept.
@@ -210,6 +212,15 @@ pub struct Encryption {
 pub struct Notices {
     /// Accounts that get everybody's, by `user_id`.
     pub operators: Vec<String>,
+}
+
+/// A producer's outbox to publish.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    /// The database that it is in, if there is one.
+    pub from: Option<DatabaseUrl>,
+    /// The table or stream.
+    pub name: String,
 }
 
 /// How long the past is kept.

@@ -12,7 +12,7 @@ use tracing::Level;
 
 use super::{
     Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, Mail, NodeRole,
-    Notices, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
+    Notices, Outbox, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
         Invalid, Raw, address, choice, database_url, duration, integer, line, mail_server, mailbox, masked, network,
         number, path, plain, ports, proxy, size, token, url_masked,
@@ -404,6 +404,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.notices.operators, raw.list(100, |text| Some(text.to_owned()))),
     },
     Setting {
+        key: "outbox.from",
+        default: "",
+        doc: "The database of a producer whose outbox this node publishes, as `hookcast outbox` does: PostgreSQL or Redis. Of several \
+              nodes that have it set one does so at a time.",
+        allowed: "a URL such as `postgres://shop@db.example/shop` or `redis://cache.example/0`, or empty for none",
+        show: url_masked,
+        set: |config, raw| put(&mut config.outbox.from, raw.optional(outbox_url)),
+    },
+    Setting {
+        key: "outbox.name",
+        default: "outbox",
+        doc: "The table of that outbox, with its schema if it is in another one, or the stream of Redis.",
+        allowed: "a name of 1 to 200 characters",
+        show: plain,
+        set: |config, raw| put(&mut config.outbox.name, raw.one(outbox_name)),
+    },
+    Setting {
         key: "delivery.allow_networks",
         default: "",
         doc: "Networks that may be called although they are private, local or otherwise not public. A cloud's metadata service \
@@ -599,6 +616,17 @@ const LEVELS: [(&str, Level); 5] = [
     ("trace", Level::TRACE),
 ];
 
+fn outbox_url(text: &str) -> Option<DatabaseUrl> {
+    database_url(text).filter(|url| {
+        let (scheme, _) = url.expose().split_once("://").unwrap_or_default();
+        ["postgres", "postgresql", "redis", "rediss"].contains(&scheme)
+    })
+}
+
+fn outbox_name(text: &str) -> Option<String> {
+    ((1..=200).contains(&text.len()) && !text.contains(char::is_control)).then(|| text.to_owned())
+}
+
 fn origin(text: &str) -> Option<String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
     ((1..=253).contains(&text.len()) && text.bytes().all(allowed)).then(|| text.to_owned())
@@ -657,6 +685,7 @@ impl Config {
             },
             encryption: Encryption { master_keys: Vec::new() },
             notices: Notices { operators: Vec::new() },
+            outbox: Outbox { from: None, name: String::new() },
             deduplicate: Deduplicate::default(),
             retention: Retention { age: Duration::ZERO },
             envelope: Envelope { creator: String::new(), source: String::new(), description: String::new() },

@@ -129,6 +129,7 @@ fn defaults() {
         },
         encryption: Encryption { master_keys: vec![] },
         notices: Notices { operators: vec![] },
+        outbox: Outbox { from: None, name: "outbox".into() },
         deduplicate: Deduplicate::Off,
         retention: Retention { age: seconds(90 * 86_400) },
         envelope: Envelope {
@@ -226,6 +227,7 @@ fn an_empty_value_unsets_what_is_optional_and_is_wrong_elsewhere() {
         "database.ca_file",
         "registration.token",
         "trigger.token",
+        "outbox.from",
         "delivery.proxy",
         "delivery.ca_file",
         "mail.smtp",

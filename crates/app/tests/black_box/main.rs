@@ -33,6 +33,7 @@ mod nodes;
 mod noticing;
 mod ordering;
 mod outages;
+mod outboxes;
 mod own_account;
 mod own_rules;
 mod pulling;

@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// All that it takes to connect.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     pub config: tokio_postgres::Config,
     pub tls: MakeRustlsConnect,
 }
@@ -26,7 +26,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads a URL as libpq does. `sslmode` may be `disable`, `prefer` (the default: TLS where the server has it, whatever its
     /// certificate), `require` or `verify-full` (TLS, and a certificate that an authority vouches for).
-    pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, StoreError> {
+    pub(crate) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, StoreError> {
         let wrong = |reason: &str| StoreError::Misconfigured(format!("the database URL is wrong: {reason}"));
         let (url, verifies) = match url.split_once("sslmode=verify-full") {
             Some((before, after)) => (format!("{before}sslmode=require{after}"), true),

@@ -41,6 +41,7 @@ mod schema;
 mod tests;
 mod transfer;
 
+pub(crate) use self::connect::Connector;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -56,7 +57,6 @@ use tokio::task::JoinSet;
 
 use self::{
     accept::Acceptor,
-    connect::Connector,
     durability::Server,
     hints::Hints,
     partitions::Partitions,

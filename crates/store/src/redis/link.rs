@@ -12,7 +12,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, PushInfo, PushKind, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind, TlsCertificates, Value,
     aio::MultiplexedConnection,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -63,15 +63,7 @@ struct Failure {
 
 impl Link {
     pub(super) fn new(location: RedisLocation, ca_file: Option<&Path>, channel: String) -> Result<Self, StoreError> {
-        let is_tls = matches!(location.server.addr(), ConnectionAddr::TcpTls { .. });
-        let client = match ca_file.filter(|_| is_tls) {
-            Some(file) => {
-                let certificates = TlsCertificates { client_tls: None, root_cert: Some(authorities(file)?) };
-                Client::build_with_tls(location.server, certificates)
-            }
-            None => Client::open(location.server),
-        };
-        let client = client.map_err(|error| StoreError::Misconfigured(error.to_string()))?;
+        let client = client(location.server, ca_file)?;
         Ok(Self { client, channel, state: Mutex::new(State::Down(None)), work: Arc::new(Notify::new()) })
     }
 
@@ -161,6 +153,19 @@ impl Open {
             error.into()
         })
     }
+}
+
+/// What connects to a server, which with TLS may also be vouched for by an authority in this file.
+pub(crate) fn client(server: ConnectionInfo, ca_file: Option<&Path>) -> Result<Client, StoreError> {
+    let is_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
+    let client = match ca_file.filter(|_| is_tls) {
+        Some(file) => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(authorities(file)?) };
+            Client::build_with_tls(server, certificates)
+        }
+        None => Client::open(server),
+    };
+    client.map_err(|error| StoreError::Misconfigured(error.to_string()))
 }
 
 /// The public certificate authorities and those of a PEM file, as PEM: the library takes either its own or a whole list.

@@ -11,13 +11,13 @@ const DEFAULT_PREFIX: &str = "hookcast";
 const PREFIX_MAX: usize = 64;
 
 /// Where a store's server is, and which of its keys are the store's.
-pub(super) struct RedisLocation {
+pub(crate) struct RedisLocation {
     pub server: ConnectionInfo,
     pub prefix: String,
 }
 
 impl RedisLocation {
-    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         let mut url = redis::parse_redis_url(url)
             .ok_or_else(|| wrong("must look like `redis://host:6379/0`, or `rediss://…` for TLS"))?;
         let mut prefix = DEFAULT_PREFIX.to_owned();

@@ -31,11 +31,12 @@ mod scripts;
 mod tests;
 mod transfer;
 
+pub(crate) use self::{link::client, location::RedisLocation};
+
 use ::redis::Script;
 
 use self::{
     link::Link,
-    location::RedisLocation,
     reply::Reply,
     room::Room,
     scripts::{Call, SCHEMA},
