@@ -27,5 +27,5 @@ fn event(payload: &str) -> Option<Event> {
     let md5 = ContentMd5::of("a", payload).ok()?;
     let payload = RawValue::from_string(payload.to_owned()).ok()?;
     let time = Timestamp::from_millis(1_800_000_000_000);
-    Some(Event { id: EventId::new(time, [7; 10]), event_type: "a".parse().ok()?, time, md5, key: None, payload })
+    Some(Event { id: EventId::new(time, [7; 10]), event_type: "a".parse().ok()?, time, md5, key: None, extra: None, payload })
 }

@@ -49,6 +49,7 @@ fn event(size: usize) -> Event {
         time: NOW,
         md5: ContentMd5::of("relation_added", &payload).expect("JSON"),
         key: None,
+        extra: None,
         payload: RawValue::from_string(payload).expect("JSON"),
     }
 }

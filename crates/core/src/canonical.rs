@@ -69,6 +69,12 @@ impl ContentMd5 {
         Ok(Self(Md5::digest(&out).into()))
     }
 
+    /// The md5 of this digest and of more.
+    #[must_use]
+    pub fn with(self, more: &[u8]) -> Self {
+        Self(Md5::new_with_prefix(self.0).chain_update(more).finalize().into())
+    }
+
     /// A digest that was kept as bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

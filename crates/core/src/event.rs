@@ -2,16 +2,23 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{canonical::ContentMd5, clock::Timestamp, id::EventId};
+use crate::{
+    canonical::ContentMd5,
+    clock::Timestamp,
+    id::{AccountId, EventId},
+};
 
 /// The most characters that an event type may have.
 pub const EVENT_TYPE_MAX: usize = 256;
 
 /// The most bytes that an event's key may have.
 pub const EVENT_KEY_MAX: usize = 256;
+
+/// The most bytes of a producer's own id of an event.
+pub const SOURCE_ID_MAX: usize = 256;
 
 /// What kind of event it is, such as `relation_added`: 1 to 256 characters of letters, digits and `_ - . : /`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,8 +85,92 @@ pub struct Event {
     pub md5: ContentMd5,
     /// Events with the same key reach subscriptions that want it so one after the other.
     pub key: Option<String>,
+    /// What few events have.
+    pub extra: Option<Box<Extra>>,
     /// Any JSON value.
     pub payload: Box<RawValue>,
+}
+
+/// What few events have, as stores keep it: JSON, in which what an event has not does not appear.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Extra {
+    /// The producer's own id of it, by which it can be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// Only this account's subscriptions get it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    /// It is not sent before this time. In ms where it is kept, so that stores can compare it.
+    #[serde(skip_serializing_if = "Option::is_none", with = "millis")]
+    pub deliver_at: Option<Timestamp>,
+    /// It is this earlier event once more, and told under its id and time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<EventId>,
+}
+
+impl Extra {
+    /// It, unless it says nothing.
+    #[must_use]
+    pub fn unless_empty(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+mod millis {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::clock::Timestamp;
+
+    #[expect(clippy::ref_option, reason = "serde wants it so")]
+    pub fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Timestamp::as_millis).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Timestamp::from_millis))
+    }
+}
+
+impl Event {
+    /// Before this time its deliveries are not due.
+    #[must_use]
+    pub fn due_at(&self) -> Timestamp {
+        self.extra.as_ref().and_then(|extra| extra.deliver_at).map_or(self.time, |deliver_at| deliver_at.max(self.time))
+    }
+
+    /// The account that alone gets it, if it is for one.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountId> {
+        self.extra.as_ref().and_then(|extra| extra.account)
+    }
+
+    /// The producer's own id of it.
+    #[must_use]
+    pub fn source_id(&self) -> Option<&str> {
+        self.extra.as_ref().and_then(|extra| extra.source_id.as_deref())
+    }
+
+    /// The id under which it is told: what came before comes again under its first id.
+    #[must_use]
+    pub fn told_id(&self) -> EventId {
+        self.extra.as_ref().and_then(|extra| extra.replay_of).unwrap_or(self.id)
+    }
+
+    /// The time at which it is told to have happened.
+    #[must_use]
+    pub fn told_time(&self) -> Timestamp {
+        self.extra.as_ref().and_then(|extra| extra.replay_of).map_or(self.time, EventId::time)
+    }
+
+    /// What makes it the same as another one: its content, and for whom it is.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 16] {
+        match self.account() {
+            None => self.md5.to_bytes(),
+            Some(account) => self.md5.with(&account.to_bytes()).to_bytes(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -177,9 +177,9 @@ pub struct Unfilterable(#[source] serde_json::Error);
 pub fn event_value(event: &Event) -> Result<Value, Unfilterable> {
     let payload = serde_json::from_str(event.payload.get()).map_err(Unfilterable)?;
     let members = [
-        ("id", Some(event.id.to_string().into())),
+        ("id", Some(event.told_id().to_string().into())),
         ("event", Some(event.event_type.as_str().into())),
-        ("time", Some(event.time.to_string().into())),
+        ("time", Some(event.told_time().to_string().into())),
         ("key", event.key.as_deref().map(Value::from)),
         ("payload", Some(payload)),
     ];

@@ -122,6 +122,14 @@ macro_rules! random_id {
 }
 random_id!(AccountId, SubscriptionId, EventId, NoticeId);
 
+impl EventId {
+    /// Of all ids of events of this time and later the least possible one.
+    #[must_use]
+    pub fn least(time: Timestamp) -> Self {
+        Self(Uuid::from_u128(u128::try_from(time.as_millis()).unwrap_or(0) << 80))
+    }
+}
+
 const POSITION_BITS: u128 = (1 << 62) - 1;
 
 impl DeliveryId {

@@ -52,6 +52,8 @@ pub struct Submission {
     pub deduplicate: bool,
     /// It is a notice: only those get it whom it concerns.
     pub about: Option<About>,
+    /// Only this subscription gets it.
+    pub only: Option<SubscriptionId>,
 }
 
 /// Whom a notice concerns.
@@ -174,16 +176,17 @@ impl Acceptor {
             .zip(&audiences)
             .map(|(submission, audience)| self.recipients(submission, audience))
             .collect();
-        let now = Instant::now();
+        let (now, time) = (Instant::now(), parts.clock.now());
         let mut scheduler = self.dispatcher.scheduler();
         let mut events = Vec::with_capacity(submissions.len());
         let mut room = Reserved::default();
         for (submission, Recipients { recipients, targets }) in submissions.iter().zip(recipients) {
             let size = submission.event.payload.get().len();
+            let is_due = submission.event.due_at() <= time;
             let mut lanes = ReservedLanes { targets: Vec::new(), size };
             let mut reserved = Vec::new();
             for (index, target) in (0_u32..).zip(targets.iter()) {
-                if !target.is_active {
+                if !target.is_active || !is_due {
                     room.is_fetched |= target.is_fetched;
                     continue;
                 }
@@ -218,9 +221,13 @@ impl Acceptor {
         } else {
             audience.recipients(event)
         };
-        match submission.about {
-            Some(about) => recipients.only(|target| self.concerns(about, target)),
-            None => recipients,
+        match (submission.about, event.account(), submission.only) {
+            (Some(about), ..) => recipients.only(|target| self.concerns(about, target)),
+            (None, None, None) => recipients,
+            (None, account, only) => recipients.only(|target| {
+                account.is_none_or(|account| target.account == account)
+                    && only.is_none_or(|only| target.subscription == only)
+            }),
         }
     }
 
@@ -242,7 +249,7 @@ impl Acceptor {
                     delivery: *delivery,
                     subscription: target.subscription,
                     group: None,
-                    event: submission.event.id,
+                    event: submission.event.told_id(),
                     attempts: 0,
                     message: messages.of(&submission.event, target.format),
                     holder,

@@ -78,18 +78,23 @@ pub enum LeftOut {
 }
 
 impl Audience {
-    /// Who does not get an event that was accepted earlier, by the catalogue as it is now.
+    /// Who does not get an event that was accepted earlier, by the catalogue as it is now; of one for an account alone, who of that
+    /// account.
     #[must_use]
     pub fn left_out(&self, event: &Event) -> Vec<(Arc<Target>, LeftOut)> {
         let is_later = |target: &Target| target.subscription.time() > event.time;
+        let is_addressed = |target: &Target| event.account().is_none_or(|account| target.account == account);
         let selected = self.recipients(event).targets;
-        let later =
-            selected.iter().filter(|target| is_later(target)).map(|target| (Arc::clone(target), LeftOut::Later));
+        let later = selected
+            .iter()
+            .filter(|target| is_addressed(target) && is_later(target))
+            .map(|target| (Arc::clone(target), LeftOut::Later));
         let filtered = self
             .choosy
             .iter()
             .filter(|(target, _)| {
-                selected.binary_search_by_key(&target.subscription, |other| other.subscription).is_err()
+                is_addressed(target)
+                    && selected.binary_search_by_key(&target.subscription, |other| other.subscription).is_err()
             })
             .map(|(target, _)| (Arc::clone(target), if is_later(target) { LeftOut::Later } else { LeftOut::Filter }));
         later.chain(filtered).collect()

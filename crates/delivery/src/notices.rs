@@ -98,12 +98,13 @@ async fn post(parts: &Parts, acceptor: &Arc<Acceptor>, notice: &Notice) -> Resul
     else {
         return Err(StoreError::Corrupt("a notice is no event".into()));
     };
-    let event = Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key: None, payload };
+    let event =
+        Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key: None, extra: None, payload };
     let about = About { account: notice.account, subscription: notice.subscription };
     // No producer can choose such a key: theirs are visible characters.
     let key = format!("notice {}", notice.id);
     let idempotency = Idempotency { key, body_digest: [0; 32], remember: REMEMBER_KEY };
-    let submission = Submission { event, deduplicate: false, about: Some(about) };
+    let submission = Submission { event, deduplicate: false, about: Some(about), only: None };
     match acceptor.accept(vec![submission], Some(idempotency), ()).await {
         Ok(_) => Ok(()),
         Err(AcceptError::Store(error)) => Err(error),

@@ -50,7 +50,7 @@ impl Parts {
         Work {
             delivery: claimed.id,
             subscription: claimed.subscription,
-            event: claimed.event.id,
+            event: claimed.event.told_id(),
             attempts: claimed.attempts,
             group: claimed.group,
             message: messages.of(&claimed.event, format),

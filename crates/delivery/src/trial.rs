@@ -35,7 +35,7 @@ pub struct Trial {
 impl Courier {
     /// Sends an event once. Neither it nor its outcome is stored, and nothing follows from it.
     pub async fn try_out(&self, event: &Event, message: &Message, target: &Target, now: Timestamp) -> Trial {
-        let prepared = match prepare(event.id, message, target, now) {
+        let prepared = match prepare(event.told_id(), message, target, now) {
             Ok(prepared) => prepared,
             Err(failed) => return Trial { sent: ShownHeaders::new(), outcome: Err(failed), latency_ms: 0 },
         };

@@ -163,9 +163,10 @@ impl World {
             time: now,
             md5: ContentMd5::of("x", "{}").unwrap(),
             key: None,
+            extra: None,
             payload: serde_json::value::to_raw_value(&serde_json::json!({})).unwrap(),
         };
-        let submission = Submission { event, deduplicate: false, about: None };
+        let submission = Submission { event, deduplicate: false, about: None, only: None };
         self.service.acceptor().accept(vec![submission], None, ()).await.unwrap();
     }
 

@@ -134,6 +134,7 @@ fn event(number: u64) -> Result<Event, Failure> {
         event_type: EVENT_TYPE.parse()?,
         time,
         md5: ContentMd5::of(EVENT_TYPE, &payload)?,
+        extra: None,
         key: None,
         payload: RawValue::from_string(payload)?,
     })

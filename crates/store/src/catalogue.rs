@@ -15,6 +15,15 @@ use crate::{
     page::{Page, PageRequest},
 };
 
+/// By what an account is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountKey {
+    /// Its id.
+    Id(AccountId),
+    /// Its `user_id`.
+    UserId(String),
+}
+
 /// Counts the changes of subscriptions. Two processes that see the same number see the same subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CatalogueVersion(pub u64);
@@ -94,6 +103,12 @@ pub trait Catalogue: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] when the account is gone.
     async fn delete_account(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The account of this id or name, if there is one.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn account(&self, which: AccountKey) -> Result<Option<Account>, StoreError>;
 
     /// Every account, in the order of registration.
     ///

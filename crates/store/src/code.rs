@@ -2,6 +2,7 @@
 
 use hookcast_core::{
     delivery::DeliveryState,
+    event::{Event, Extra},
     options::Options,
     pattern::EventPatterns,
     subscription::Subscription,
@@ -61,6 +62,19 @@ pub(crate) fn token_name(text: &str) -> Result<TokenName, StoreError> {
 /// Reads a token's scope.
 pub(crate) fn scope(text: &str) -> Result<Scope, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("a token's scope is unknown".into()))
+}
+
+/// Reads what few events have.
+pub(crate) fn extra(text: Option<&str>) -> Result<Option<Box<Extra>>, StoreError> {
+    let corrupt =
+        |error: serde_json::Error| StoreError::Corrupt(format!("what an event has beside its content: {error}"));
+    text.map(|text| serde_json::from_str(text).map(Box::new).map_err(corrupt)).transpose()
+}
+
+/// How that is kept.
+pub(crate) fn extra_text(event: &Event) -> Result<Option<String>, StoreError> {
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+    event.extra.as_ref().map(|extra| serde_json::to_string(extra).map_err(corrupt)).transpose()
 }
 
 /// How a subscription's callback is kept: the empty text where it has none.

@@ -52,6 +52,32 @@ pub struct DeliveryRecord {
     pub attempts: Vec<Attempt>,
 }
 
+/// Which events are wanted, in the order of their ids and so of their times.
+#[derive(Clone, Debug)]
+pub struct EventQuery {
+    /// Only those that their producer knows by this id.
+    pub source_id: Option<String>,
+    /// Only those of this time or later.
+    pub since: Timestamp,
+    /// Only those of earlier times.
+    pub until: Timestamp,
+    /// The oldest first; else the newest.
+    pub ascending: bool,
+    /// Only those that follow this one in that order.
+    pub after: Option<EventId>,
+    /// At most so many.
+    pub limit: u32,
+    /// No more once payloads come to so many bytes; one at the least if there is any.
+    pub max_bytes: usize,
+}
+
+impl EventQuery {
+    /// The ids between which all that is wanted lies: the least that is, and the least that is not.
+    pub(crate) fn ids(&self) -> (EventId, EventId) {
+        (EventId::least(self.since), EventId::least(self.until))
+    }
+}
+
 /// What a purge took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
@@ -84,6 +110,12 @@ pub trait History: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such event, or no longer.
     async fn event(&self, id: EventId, deliveries: PageRequest) -> Result<EventRecord, StoreError>;
+
+    /// Events, without what has become of them.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError>;
 
     /// One delivery.
     ///

@@ -1,13 +1,26 @@
 //! `GET /webhooks/events/{id}`: what has become of an event.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
-use hookcast_core::{canonical::ContentMd5, clock::Timestamp, delivery::DeliveryState, event::EventType, id::EventId};
-use hookcast_store::{StoreError, history::EventRecord};
+use hookcast_core::{
+    canonical::ContentMd5,
+    clock::Timestamp,
+    delivery::DeliveryState,
+    event::{Event, EventType},
+    id::{AccountId, EventId},
+    pattern::EventPatterns,
+};
+use hookcast_store::{
+    PageRequest, StoreError,
+    catalogue::AccountKey,
+    history::{EventQuery, EventRecord},
+};
 use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -22,14 +35,33 @@ use super::{
     why::NotSent,
 };
 
+/// The most events that one request looks at where few are wanted; the cursor of its answer goes on from there.
+const LOOK_AT: u32 = 10_000;
+
+/// The most bytes of payloads on a page.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// How much the clocks of two nodes may be apart for their events to be listed even so.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
 /// The route that shows an event.
 pub fn routes() -> MethodRouter<ApiState> {
     get(show)
 }
 
-/// An event with a page of its deliveries.
+/// The route that lists them.
+pub fn list_routes() -> MethodRouter<ApiState> {
+    get(list)
+}
+
+/// The route that cancels one.
+pub fn cancel_routes() -> MethodRouter<ApiState> {
+    post(cancel)
+}
+
+/// An event.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = EventAlone)]
 struct View {
     #[schema(value_type = String)]
     id: EventId,
@@ -39,8 +71,26 @@ struct View {
     time: Timestamp,
     #[schema(value_type = String)]
     md5: ContentMd5,
+    key: Option<String>,
+    /// Its producer's own id of it.
+    source_id: Option<String>,
+    /// The `user_id` of the account that alone gets it, or its id where it is gone.
+    account: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deliver_at: Option<Timestamp>,
+    /// The earlier event that it is once more.
+    #[schema(value_type = Option<String>)]
+    replay_of: Option<EventId>,
     #[schema(value_type = serde_json::Value)]
     payload: Box<RawValue>,
+}
+
+/// An event with a page of its deliveries.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+struct WholeView {
+    #[serde(flatten)]
+    event: View,
     /// How many subscriptions it goes to.
     subscriptions: u64,
     /// Why it reached nobody, where that is so.
@@ -49,6 +99,31 @@ struct View {
     /// Subscriptions to its type without a delivery of it, some of them where there are many; on the first page only.
     not_sent: Vec<NotSent>,
     next_cursor: Option<String>,
+}
+
+impl View {
+    async fn of(state: &ApiState, event: Event) -> Result<Self, StoreError> {
+        let extra = event.extra.map(|extra| *extra).unwrap_or_default();
+        let account = match extra.account {
+            None => None,
+            Some(id) => {
+                let found = state.store.account(AccountKey::Id(id)).await?;
+                Some(found.map_or_else(|| id.to_string(), |account| account.user_id))
+            }
+        };
+        Ok(Self {
+            id: event.id,
+            event: event.event_type,
+            time: event.time,
+            md5: event.md5,
+            key: event.key,
+            source_id: extra.source_id,
+            account,
+            deliver_at: extra.deliver_at,
+            replay_of: extra.replay_of,
+            payload: event.payload,
+        })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -66,10 +141,10 @@ struct Unreached {
     params(("id" = String, Path, description = "The event's id.", pattern = "^evt_[0-9a-f]{32}$"), PageParameters),
     security(("trigger" = [])),
     responses(
-        (status = 200, description = "The event with a page of its deliveries.", body = View,
+        (status = 200, description = "The event with a page of its deliveries.", body = WholeView,
             example = json!({"id": "evt_01a20b9a994770c592af35a40ac4d63e", "event": "relation_added",
-            "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "payload": {"hello": "world"},
-            "subscriptions": 1, "unreached": null, "deliveries": [deliveries::example()], "not_sent": [], "next_cursor": null})),
+            "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "key": null, "source_id": "rel-17",
+            "account": null, "deliver_at": null, "replay_of": null, "payload": {"hello": "world"}, "subscriptions": 1, "unreached": null, "deliveries": [deliveries::example()], "not_sent": [], "next_cursor": null})),
         Missing, Parameters, Protected
     )
 )]
@@ -81,20 +156,13 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     auth::producer(&state, &headers).await?;
     let page = query::page(&uri)?;
-    let record = state.store.event(query::id(id)?, page).await.map_err(|error| match error {
-        StoreError::NotFound => ApiError::not_found("there is no such event, or it is older than events are kept"),
-        error => error.into(),
-    })?;
+    let record = state.store.event(query::id(id)?, page).await.map_err(not_found)?;
     let unreached = unreached(&record);
     let not_sent = if page.cursor.is_none() { state.not_sent(&record) } else { Vec::new() };
     let now = state.clock.now();
     let EventRecord { event, total, deliveries } = record;
-    let view = View {
-        id: event.id,
-        event: event.event_type,
-        time: event.time,
-        md5: event.md5,
-        payload: event.payload,
+    let view = WholeView {
+        event: View::of(&state, event).await?,
         subscriptions: total,
         unreached,
         deliveries: deliveries.items.into_iter().map(|record| deliveries::View::for_others(record, now)).collect(),
@@ -102,6 +170,171 @@ pub async fn show(
         next_cursor: deliveries.next.map(|cursor| cursor.to_string()),
     };
     Ok(Json(view).into_response())
+}
+
+fn not_found(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound => ApiError::not_found("there is no such event, or it is older than events are kept"),
+        error => error.into(),
+    }
+}
+
+/// How a list of events is bounded, beside its page.
+struct Wanted {
+    source_id: Option<String>,
+    types: Option<EventPatterns>,
+    account: Option<AccountId>,
+    since: Timestamp,
+    until: Timestamp,
+    ascending: bool,
+}
+
+impl Wanted {
+    async fn read(state: &ApiState, uri: &Uri) -> Result<Self, ApiError> {
+        let account = match query::parsed::<String>(uri, "account")? {
+            None => None,
+            Some(user_id) => {
+                let found = state.store.account(AccountKey::UserId(user_id)).await?;
+                Some(found.ok_or_else(|| ApiError::invalid_field("account", "is the `user_id` of nobody here"))?.id)
+            }
+        };
+        let ascending = match query::parsed::<String>(uri, "order")?.as_deref() {
+            None | Some("desc") => false,
+            Some("asc") => true,
+            Some(_) => return Err(ApiError::invalid_field("order", "must be `asc` or `desc`")),
+        };
+        Ok(Self {
+            source_id: query::parsed(uri, "source_id")?,
+            types: query::parsed(uri, "event")?,
+            account,
+            since: query::time(uri, "since")?.unwrap_or(Timestamp::from_millis(0)),
+            // Nothing is of a later time than now, but by the clock of another node.
+            until: query::time(uri, "until")?.unwrap_or_else(|| state.clock.now().plus(CLOCKS_APART)),
+            ascending,
+        })
+    }
+
+    fn has(&self, event: &Event) -> bool {
+        self.types.as_ref().is_none_or(|types| types.matches(&event.event_type))
+            && self.account.is_none_or(|account| event.account() == Some(account))
+    }
+
+    /// A page of what is wanted, and behind which event to go on. It may hold fewer than it could, or nothing, and still not be the
+    /// last one.
+    async fn find(
+        &self,
+        state: &ApiState,
+        mut after: Option<EventId>,
+        limit: u32,
+    ) -> Result<(Vec<Event>, Option<EventId>), ApiError> {
+        let mut looked_at = 0;
+        loop {
+            let query = EventQuery {
+                source_id: self.source_id.clone(),
+                since: self.since,
+                until: self.until,
+                ascending: self.ascending,
+                after,
+                limit,
+                max_bytes: PAGE_BYTES,
+            };
+            let found = state.store.events(query).await?;
+            looked_at += limit;
+            // The last page is one without anything: a page may be short for the size of what is on it.
+            let next = found.last().map(|last| last.id);
+            let events: Vec<_> = found.into_iter().filter(|event| self.has(event)).collect();
+            if !events.is_empty() || next.is_none() || looked_at >= LOOK_AT {
+                return Ok((events, next));
+            }
+            after = next;
+        }
+    }
+}
+
+/// Events, the newest first or the oldest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventList)]
+struct Events {
+    data: Vec<View>,
+    /// What to ask for the next page with, if there may be one.
+    #[schema(value_type = Option<String>)]
+    next_cursor: Option<EventId>,
+}
+
+/// Lists events.
+///
+/// A page may hold fewer events than it could, or none, and still have a `next_cursor`.
+#[utoipa::path(
+    get,
+    path = "/webhooks/events",
+    operation_id = "listEvents",
+    tag = "Events",
+    params(("event" = Option<String>, Query, description = "Only those of these types: types or patterns with commas between them."),
+        ("source_id" = Option<String>, Query, description = "Only those that their producer knows by this id."),
+        ("account" = Option<String>, Query, description = "Only those for the account of this `user_id` alone."),
+        ("since" = Option<String>, Query, description = "Only those since this time.", format = DateTime),
+        ("until" = Option<String>, Query, description = "Only those before this time.", format = DateTime),
+        ("order" = Option<String>, Query, description = "`asc`: the oldest first; `desc`, which is the default: the newest first.", pattern = "^(asc|desc)$"),
+        ("limit" = Option<u32>, Query, description = "Items on the page.", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before.")),
+    security(("trigger" = [])),
+    responses(
+        (status = 200, description = "A page of them.", body = Events, example = json!({"data": [{"id": "evt_01a20b9a994770c592af35a40ac4d63e",
+            "event": "relation_added", "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "key": null,
+            "source_id": "rel-17", "account": null, "deliver_at": null, "replay_of": null, "payload": {"hello": "world"}}],
+            "next_cursor": null})),
+        Parameters, Protected
+    )
+)]
+pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
+    auth::producer(&state, &headers).await?;
+    let limit = query::page_limit(&uri)?;
+    let after = query::parsed::<EventId>(&uri, "cursor")
+        .map_err(|_| ApiError::invalid_field("cursor", "must be the `next_cursor` of an earlier answer"))?;
+    let wanted = Wanted::read(&state, &uri).await?;
+    let (events, next_cursor) = wanted.find(&state, after, limit).await?;
+    let mut data = Vec::with_capacity(events.len());
+    for event in events {
+        data.push(View::of(&state, event).await?);
+    }
+    Ok(Json(Events { data, next_cursor }).into_response())
+}
+
+/// What became of a wish to cancel an event.
+#[derive(Serialize, ToSchema)]
+struct Cancelled {
+    /// How many of its deliveries waited and are cancelled.
+    cancelled: u64,
+    /// How many of them are being sent, or have ended before.
+    others: u64,
+}
+
+/// Cancels what still waits of an event.
+#[utoipa::path(
+    post,
+    path = "/webhooks/events/{id}/cancel",
+    operation_id = "cancelEvent",
+    tag = "Events",
+    params(("id" = String, Path, description = "The event's id.", pattern = "^evt_[0-9a-f]{32}$")),
+    security(("trigger" = [])),
+    responses(
+        (status = 200, description = "How much that was.", body = Cancelled, example = json!({"cancelled": 3, "others": 1})),
+        Missing, Protected
+    )
+)]
+pub async fn cancel(
+    State(state): State<ApiState>,
+    id: query::Segment,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    auth::producer(&state, &headers).await?;
+    let id: EventId = query::id(id)?;
+    let page = PageRequest { limit: 1, cursor: None };
+    let total = state.store.event(id, page).await.map_err(not_found)?.total;
+    let cancelled = state.store.cancel(id).await.map_err(not_found)?;
+    // What waited behind it may go now.
+    state.dispatcher.wake();
+    Ok(Json(Cancelled { cancelled, others: total.saturating_sub(cancelled) }).into_response())
 }
 
 /// Why an event reached nobody. Where its deliveries fill more than this page, or one of them was tried, they tell it themselves.

@@ -156,7 +156,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 22] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 24] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -175,7 +175,9 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 22] {
         ("/webhooks/deliveries/{id}", deliveries::routes()),
         ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),
         ("/webhooks/trigger", trigger::routes()),
+        ("/webhooks/events", events::list_routes()),
         ("/webhooks/events/{id}", events::routes()),
+        ("/webhooks/events/{id}/cancel", events::cancel_routes()),
         ("/health/live", health::live_routes()),
         ("/health/ready", health::ready_routes()),
         ("/openapi.json", openapi::routes()),

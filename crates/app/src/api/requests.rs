@@ -294,6 +294,14 @@ pub struct NewEvent {
     /// Events with the same key may be ordered.
     #[schema(min_length = 1)]
     key: Option<String>,
+    /// Your own id of it, by which it can be found.
+    #[schema(min_length = 1)]
+    source_id: Option<String>,
+    /// The `user_id` of the account that alone gets it.
+    account: Option<String>,
+    /// When it is sent: at most 30 days ahead. A time that is over is now.
+    #[schema(format = DateTime)]
+    deliver_at: Option<String>,
     /// Whether an event of equal content that came before makes this one a duplicate, which is not sent; `true` if left out.
     #[schema(nullable = false)]
     deduplicate: Option<bool>,

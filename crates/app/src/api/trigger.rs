@@ -1,6 +1,6 @@
 //! `POST /webhooks/trigger`: one event, or many in one step.
 
-use std::fmt;
+use std::{borrow::Cow, collections::HashMap, fmt, time::Duration};
 
 use axum::{
     Json,
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use hookcast_core::{
     canonical::{CanonicalError, ContentMd5, MAX_DEPTH},
     clock::Timestamp,
-    event::{EVENT_KEY_MAX, Event, EventType},
-    id::EventId,
+    event::{EVENT_KEY_MAX, Event, EventType, Extra, SOURCE_ID_MAX},
+    id::{AccountId, EventId},
     pattern::OWN_EVENT_TYPES,
 };
 use hookcast_delivery::acceptor::{REMEMBER_KEY, Submission};
-use hookcast_store::engine::Idempotency;
+use hookcast_store::{catalogue::AccountKey, engine::Idempotency};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
@@ -31,6 +31,7 @@ use super::{
     error::ApiError,
     fields::Fields,
     problems::{Body, Protected},
+    query,
     requests::NewEvents,
 };
 
@@ -38,6 +39,9 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Says that the answer is that of an earlier request.
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The furthest ahead that an event may be scheduled.
+const LATEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The most characters of an idempotency key.
 const KEY_MAX: usize = 255;
@@ -91,7 +95,7 @@ enum Texts<'a> {
         content(
             (NewEvents = "application/json", examples(
                 ("one" = (summary = "An event", value = json!({"event": "relation_added", "key": "10.1000/1",
-                    "payload": {"hello": "world"}}))),
+                    "source_id": "rel-17", "payload": {"hello": "world"}}))),
                 ("batch" = (summary = "A batch", value = json!([{"event": "relation_added", "payload": {"n": 1}},
                     {"event": "object_updated", "payload": [1, 2], "deduplicate": false}])))
             )),
@@ -116,11 +120,14 @@ pub async fn trigger(State(state): State<ApiState>, request: Request) -> Result<
         key.map(|key| Idempotency { key, body_digest: Sha256::digest(&body.bytes).into(), remember: REMEMBER_KEY });
 
     let texts = split(&body.bytes, media_type, state.limits.batch_events)?;
-    let (now, max_size) = (state.clock.now(), state.limits.event_size);
-    let (submissions, is_batch) = match texts {
-        Texts::One(text) => (vec![submission(text, max_size, now)?], false),
-        Texts::Many(texts) => (submissions(&texts, max_size, now)?, true),
+    let now = state.clock.now();
+    let latest = now.plus(LATEST.min(state.retention));
+    let rules = Rules { max_size: state.limits.event_size, now, latest };
+    let (drafts, is_batch) = match texts {
+        Texts::One(text) => (vec![draft(text, &rules)?], false),
+        Texts::Many(texts) => (drafts(&texts, &rules)?, true),
     };
+    let submissions = address(&state, drafts, is_batch).await?;
     let accepted = state.acceptor.accept(submissions, idempotency, body).await?;
 
     let mut response = match accepted.receipts.as_slice() {
@@ -201,9 +208,50 @@ fn elements(text: &str, max: usize) -> Result<(Vec<&str>, usize), serde_json::Er
     Ok(elements)
 }
 
-fn submissions(texts: &[&str], max_size: usize, now: Timestamp) -> Result<Vec<Submission>, ApiError> {
-    let submission = |(index, text)| submission(text, max_size, now).map_err(|error| error.at(index));
-    texts.iter().copied().enumerate().map(submission).collect()
+fn drafts(texts: &[&str], rules: &Rules) -> Result<Vec<Draft>, ApiError> {
+    let draft = |(index, text)| draft(text, rules).map_err(|error: ApiError| error.at(index));
+    texts.iter().copied().enumerate().map(draft).collect()
+}
+
+/// What a request's events must be like.
+struct Rules {
+    max_size: usize,
+    now: Timestamp,
+    /// Nothing may be scheduled for this time or later.
+    latest: Timestamp,
+}
+
+/// An event as it was read, and the `user_id` of the account that alone gets it.
+struct Draft {
+    submission: Submission,
+    account: Option<String>,
+}
+
+/// Finds the accounts for which events are.
+///
+/// # Errors
+/// 422 where there is no such account.
+async fn address(state: &ApiState, drafts: Vec<Draft>, is_batch: bool) -> Result<Vec<Submission>, ApiError> {
+    let mut known: HashMap<String, AccountId> = HashMap::new();
+    let mut submissions = Vec::with_capacity(drafts.len());
+    for (index, Draft { mut submission, account }) in drafts.into_iter().enumerate() {
+        if let Some(user_id) = account {
+            let account = match known.get(&user_id) {
+                Some(account) => *account,
+                None => {
+                    let found = state.store.account(AccountKey::UserId(user_id.clone())).await?.ok_or_else(|| {
+                        let unknown = ApiError::invalid_field("account", "is the `user_id` of nobody here");
+                        if is_batch { unknown.at(index) } else { unknown }
+                    })?;
+                    known.insert(user_id, found.id);
+                    found.id
+                }
+            };
+            submission.event.extra.get_or_insert_default().account = Some(account);
+        }
+        submissions.push(submission);
+    }
+    Ok(submissions)
 }
 
 /// Takes the ordering key out.
@@ -211,25 +259,47 @@ fn submissions(texts: &[&str], max_size: usize, now: Timestamp) -> Result<Vec<Su
 /// # Errors
 /// 422 when it cannot be one.
 pub fn key(fields: &mut Fields<'_>) -> Result<Option<String>, ApiError> {
-    let Some(key) = fields.optional_string("key")? else { return Ok(None) };
-    if key.is_empty() || key.len() > EVENT_KEY_MAX || key.chars().any(char::is_control) {
-        let rule = format!("must have 1 to {EVENT_KEY_MAX} bytes and no control characters");
-        return Err(ApiError::invalid_field("key", &rule));
-    }
-    Ok(Some(key.into_owned()))
+    name(fields, "key", EVENT_KEY_MAX)
 }
 
-fn submission(text: &str, max_size: usize, now: Timestamp) -> Result<Submission, ApiError> {
+/// Takes a text out that names something.
+fn name(fields: &mut Fields<'_>, name: &str, max: usize) -> Result<Option<String>, ApiError> {
+    let Some(text) = fields.optional_string(name)? else { return Ok(None) };
+    if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
+        let rule = format!("must have 1 to {max} bytes and no control characters");
+        return Err(ApiError::invalid_field(name, &rule));
+    }
+    Ok(Some(text.into_owned()))
+}
+
+/// Takes out when an event is to be sent.
+fn deliver_at(fields: &mut Fields<'_>, rules: &Rules) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = fields.optional_string("deliver_at")? else { return Ok(None) };
+    let time = query::parse_time("deliver_at", &text)?;
+    if time >= rules.latest {
+        let rule = format!("must be before {}: at most 30 days ahead, and while events are kept", rules.latest);
+        return Err(ApiError::invalid_field("deliver_at", &rule));
+    }
+    // A time that is over is now.
+    Ok(Some(time).filter(|time| *time > rules.now))
+}
+
+fn draft(text: &str, rules: &Rules) -> Result<Draft, ApiError> {
     let mut fields = Fields::parse_text(text)?;
     let event_type = event_type(&fields.string("event")?)?;
     let payload = fields.required("payload")?;
     let deduplicate = fields.optional_bool("deduplicate")?.unwrap_or(true);
     let key = key(&mut fields)?;
-    fields.finish("`event`, `payload`, `key` and `deduplicate`")?;
+    let source_id = name(&mut fields, "source_id", SOURCE_ID_MAX)?;
+    let account = fields.optional_string("account")?.map(Cow::into_owned);
+    let deliver_at = deliver_at(&mut fields, rules)?;
+    fields.finish("`event`, `payload`, `key`, `source_id`, `account`, `deliver_at` and `deduplicate`")?;
     if OWN_EVENT_TYPES.contains(&event_type.as_str()) {
         return Err(ApiError::invalid_field("event", "is a type of the service's own notices; choose another name"));
     }
-    Ok(Submission { event: event(event_type, payload, key, max_size, now)?, deduplicate, about: None })
+    let mut event = event(event_type, payload, key, rules.max_size, rules.now)?;
+    event.extra = Extra { source_id, deliver_at, ..Extra::default() }.unless_empty();
+    Ok(Draft { submission: Submission { event, deduplicate, about: None, only: None }, account })
 }
 
 /// Reads a type of events.
@@ -267,5 +337,6 @@ pub fn event(
             },
         )
     })?;
-    Ok(Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key, payload: payload.to_owned() })
+    let (id, payload) = (EventId::new(now, rand::random()), payload.to_owned());
+    Ok(Event { id, event_type, time: now, md5, key, extra: None, payload })
 }

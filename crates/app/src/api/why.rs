@@ -50,7 +50,9 @@ impl Why {
             DeliveryState::Expired => {
                 Some(Self::of("expired", "more waited for the subscription than may, and this was among the oldest"))
             }
-            DeliveryState::Cancelled => Some(Self::of("cancelled", "its subscription was deleted while it waited")),
+            DeliveryState::Cancelled => {
+                Some(Self::of("cancelled", "its event was cancelled, or its subscription deleted, while it waited"))
+            }
         }
     }
 

@@ -87,6 +87,7 @@ enum Command {
     #[command(subcommand)]
     Account(account::Command),
     Subscription(subscription::Args),
+    #[command(alias = "events")]
     Event(event::Args),
     Delivery(delivery::Args),
     Apply(apply::ApplyArgs),

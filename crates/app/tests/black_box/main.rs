@@ -36,6 +36,7 @@ mod outages;
 mod outboxes;
 mod own_account;
 mod own_rules;
+mod producing;
 mod pulling;
 mod redelivering;
 mod refusals;

@@ -40,7 +40,7 @@ impl Scene {
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 23] {
+    fn routes(&self) -> [Route; 25] {
         use Owner::{Account, Nobody, Producer, Registrar};
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
         let delivery = format!("/webhooks/deliveries/{}", self.delivery);
@@ -50,7 +50,9 @@ impl Scene {
         [
             Route(Method::POST, "/webhooks/account".into(), Some(json!({"user_id": "cyd"})), Registrar, 201),
             Route(Method::POST, "/webhooks/trigger".into(), Some(json!({"event": "f", "payload": 1})), Producer, 202),
+            Route(Method::GET, "/webhooks/events".into(), None, Producer, 200),
             Route(Method::GET, format!("/webhooks/events/{}", self.event), None, Producer, 200),
+            Route(Method::POST, format!("/webhooks/events/{}/cancel", self.event), None, Producer, 200),
             Route(Method::GET, subscription.clone(), None, Account, 200),
             Route(Method::GET, format!("{subscription}/deliveries"), None, Account, 200),
             Route(Method::GET, format!("{subscription}/events"), None, Account, 409),
@@ -300,8 +302,6 @@ async fn what_does_not_exist_is_not_found() {
         "//webhooks/trigger",
         "/webhooks/trigger//",
         "/Webhooks/trigger",
-        "/webhooks/events",
-        "/webhooks/events/",
         "/health",
         "/health/",
         "/%FF",

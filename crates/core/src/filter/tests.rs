@@ -21,6 +21,7 @@ fn event(payload: &str) -> Event {
         md5: ContentMd5::of(event_type.as_str(), payload).unwrap(),
         event_type,
         time: Timestamp::from_millis(1_769_860_800_000),
+        extra: None,
         key: None,
         payload: RawValue::from_string(payload.into()).unwrap(),
     }

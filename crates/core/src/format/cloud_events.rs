@@ -30,10 +30,10 @@ impl CloudEvents {
         let partition_key = partition_key.unwrap_or_default();
         let body = format!(
             r#"{{"specversion":"1.0","id":"{}","source":"{}","type":"{}","time":"{}","datacontenttype":"{JSON}"{},"data":{}}}"#,
-            event.id,
+            event.told_id(),
             self.source,
             event.event_type,
-            event.time,
+            event.told_time(),
             partition_key,
             event.payload.get()
         );
@@ -46,10 +46,10 @@ impl CloudEvents {
         // An id, an event type and a time hold no character that a header's value must not.
         let mut headers = vec![
             ("ce-specversion", "1.0".to_owned()),
-            ("ce-id", event.id.to_string()),
+            ("ce-id", event.told_id().to_string()),
             ("ce-source", self.source_header.clone()),
             ("ce-type", event.event_type.to_string()),
-            ("ce-time", event.time.to_string()),
+            ("ce-time", event.told_time().to_string()),
         ];
         if let Some(key) = &event.key {
             headers.push(("ce-partitionkey", header_value(key)));

@@ -34,7 +34,9 @@ impl Envelope {
         let _ = write!(
             body,
             r#"{{"id":"{}","event":"{event_type}{}{}"{key},"payload":{payload}}}"#,
-            event.id, self.constant, event.time
+            event.told_id(),
+            self.constant,
+            event.told_time()
         );
         body
     }

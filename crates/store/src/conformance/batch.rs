@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hookcast_core::{
     canonical::ContentMd5,
     clock::Timestamp,
-    event::Event,
+    event::{Event, Extra},
     id::{EventId, SubscriptionId},
     policy::Deduplicate,
     subscription::Subscription,
@@ -39,6 +39,7 @@ struct Draft {
     payload: String,
     time: Option<Timestamp>,
     key: Option<String>,
+    extra: Extra,
     deduplicate: bool,
     recipients: Vec<SubscriptionId>,
     reserved: Vec<u32>,
@@ -65,6 +66,7 @@ impl<'w> BatchBuilder<'w> {
             payload: format!(r#"{{"batch":{},"event":{}}}"#, self.name, self.events.len()),
             time: None,
             key: None,
+            extra: Extra::default(),
             deduplicate: true,
             recipients: Vec::new(),
             reserved: Vec::new(),
@@ -90,6 +92,17 @@ impl<'w> BatchBuilder<'w> {
     pub(crate) fn made(mut self, time: Timestamp) -> Self {
         self.last().time = Some(time);
         self
+    }
+
+    /// What few events have.
+    pub(crate) fn extra(mut self, extra: Extra) -> Self {
+        self.last().extra = extra;
+        self
+    }
+
+    /// It is not due before this time.
+    pub(crate) fn deliver_at(self, time: Timestamp) -> Self {
+        self.extra(Extra { deliver_at: Some(time), ..Extra::default() })
     }
 
     /// The event's ordering key.
@@ -158,6 +171,7 @@ impl<'w> BatchBuilder<'w> {
                     event_type: event_type(&draft.event_type),
                     time,
                     key: draft.key,
+                    extra: draft.extra.unless_empty(),
                     payload: RawValue::from_string(draft.payload).unwrap(),
                 },
                 deduplicate: draft.deduplicate,

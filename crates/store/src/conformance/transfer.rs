@@ -48,7 +48,7 @@ cases![
 
 /// A clock that stands still.
 #[derive(Debug)]
-struct At(Timestamp);
+pub(crate) struct At(pub(crate) Timestamp);
 
 impl Clock for At {
     fn now(&self) -> Timestamp {

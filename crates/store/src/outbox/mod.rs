@@ -85,7 +85,7 @@ pub async fn follow(
 }
 
 /// The members of an event beside its type and payload that an outbox may have, each a text.
-const MEMBERS: [&str; 1] = ["key"];
+const MEMBERS: [&str; 3] = ["key", "source_id", "account"];
 
 /// Writes an event as the API takes it. The payload is JSON, and kept as it is written.
 fn event(event_type: &str, payload: &str, members: impl IntoIterator<Item = (&'static str, String)>) -> String {

@@ -126,6 +126,9 @@ impl Table {
             }
         }
         let (id, event_type): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        if !members.iter().any(|(name, _)| *name == "source_id") {
+            members.push(("source_id", id.clone()));
+        }
         let payload: &str = row.try_get(2)?;
         Ok(Entry { id, event: event(&event_type, payload, members) })
     }

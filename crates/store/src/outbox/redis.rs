@@ -183,7 +183,10 @@ impl Outbox for Stream {
 
 fn entry(id: String, fields: &[(String, String)]) -> Entry {
     let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-    let members: Vec<_> = MEMBERS.into_iter().filter_map(|name| Some((name, field(name)?))).collect();
+    let mut members: Vec<_> = MEMBERS.into_iter().filter_map(|name| Some((name, field(name)?))).collect();
+    if !members.iter().any(|(name, _)| *name == "source_id") {
+        members.push(("source_id", id.clone()));
+    }
     let payload = field("payload").unwrap_or_default();
     Entry { event: event(&field("event").unwrap_or_default(), &payload, members), id }
 }

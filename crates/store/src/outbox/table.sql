@@ -2,8 +2,11 @@ CREATE TABLE {table} (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event     text NOT NULL,
     payload   json NOT NULL,
-    -- The ordering key, if you have a use for it.
+    -- Leave out what you have no use for: the ordering key, your own id of the event (else it is the row's), the `user_id` of the
+    -- one account that gets it.
     key       text,
+    source_id text,
+    account   text,
     -- Hookcast's own. A row whose event cannot be accepted stays, with the reason in `error`; set that to NULL to try again.
     batch     uuid,
     error     text

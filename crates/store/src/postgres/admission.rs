@@ -215,7 +215,7 @@ pub(super) async fn first_of_contents<'r>(
     let window_begins = window.map_or(i64::MIN, |window| first.now.minus(window).as_millis());
     let mut candidates: BTreeMap<[u8; 16], (EventId, Timestamp)> = BTreeMap::new();
     for new in requests.flat_map(|request| &request.batch.events) {
-        candidates.entry(new.event.md5.to_bytes()).or_insert((new.event.id, new.event.time));
+        candidates.entry(new.event.fingerprint()).or_insert((new.event.id, new.event.time));
     }
     let contents: Vec<&[u8]> = candidates.keys().map(<[u8; 16]>::as_slice).collect();
     let events: Vec<_> = candidates.values().map(|(id, _)| uuid(id.to_bytes())).collect();

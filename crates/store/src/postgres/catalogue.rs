@@ -26,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
+    catalogue::{AccountKey, Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
     code::url_text,
     error::StoreError,
     page::{Cursor, Page, PageRequest},
@@ -47,6 +47,14 @@ const ACCOUNTS: Statement = Statement {
     sql: "SELECT key, id, user_id, user_email, created_at FROM hookcast.accounts
           WHERE key > $1 AND deleted_at IS NULL ORDER BY key LIMIT $2",
     types: &[Type::INT8, Type::INT8],
+};
+const ACCOUNT_BY_ID: Statement = Statement {
+    sql: "SELECT id, user_id, user_email, created_at FROM hookcast.accounts WHERE id = $1 AND deleted_at IS NULL",
+    types: &[Type::UUID],
+};
+const ACCOUNT_BY_USER_ID: Statement = Statement {
+    sql: "SELECT id, user_id, user_email, created_at FROM hookcast.accounts WHERE user_id = $1 AND deleted_at IS NULL",
+    types: &[Type::TEXT],
 };
 const ACCOUNT_KEY: Statement =
     Statement { sql: "SELECT key FROM hookcast.accounts WHERE id = $1 AND deleted_at IS NULL", types: &[Type::UUID] };
@@ -102,7 +110,9 @@ const UNPARK: Statement = Statement {
 const HURRY: Statement = Statement {
     sql: "UPDATE hookcast.unfinished SET due_at = $2 WHERE ctid = ANY(ARRAY(
               SELECT ctid FROM hookcast.unfinished
-              WHERE subscription = $1 AND holder IS NULL AND due_at > $2 LIMIT $3))
+              WHERE subscription = $1 AND holder IS NULL AND due_at > $2 AND NOT EXISTS (
+                  SELECT FROM hookcast.events e WHERE e.time = unfinished.time AND e.id = unfinished.event
+                      AND (e.extra->>'deliver_at')::int8 > $2) LIMIT $3))
           RETURNING 1",
     types: &[Type::INT8, Type::INT8, Type::INT8],
 };
@@ -162,6 +172,15 @@ impl Catalogue for PostgresStore {
 
     async fn delete_account(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
         accounts::delete(&self.shared, account, now).await
+    }
+
+    async fn account(&self, which: AccountKey) -> Result<Option<Account>, StoreError> {
+        let pool = &self.shared.pool;
+        let found = match which {
+            AccountKey::Id(id) => pool.query(&ACCOUNT_BY_ID, &[&uuid(id.to_bytes())]).await?,
+            AccountKey::UserId(user_id) => pool.query(&ACCOUNT_BY_USER_ID, &[&user_id]).await?,
+        };
+        found.first().map(|row| rows::account(row, 0)).transpose()
     }
 
     async fn accounts(&self, page: PageRequest) -> Result<Page<Account>, StoreError> {

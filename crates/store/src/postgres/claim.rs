@@ -83,7 +83,7 @@ macro_rules! taken {
         concat!(
             "position, subscription, attempts, ",
             $was_waiting,
-            ", id, type, time, md5, payload, order_key, order_group, sequence, is_probe "
+            ", id, type, time, md5, payload, order_key, extra::text, order_group, sequence, is_probe "
         )
     };
 }
@@ -92,7 +92,7 @@ macro_rules! taken {
 /// all events.
 macro_rules! event {
     () => {
-        "(SELECT id, type, md5, payload, order_key FROM hookcast.events WHERE time = u.time AND id = u.event LIMIT 1) e"
+        "(SELECT id, type, md5, payload, order_key, extra FROM hookcast.events WHERE time = u.time AND id = u.event LIMIT 1) e"
     };
 }
 
@@ -105,7 +105,7 @@ const TAKE_DUE: Statement = Statement {
     sql: concat!(
         "WITH found AS (
               SELECT w.ord, u.row, u.time, u.position, u.subscription, u.attempts, u.due_at, u.order_group, u.sequence,
-                  q.is_probe, e.id, e.type, e.md5, e.payload, e.order_key,
+                  q.is_probe, e.id, e.type, e.md5, e.payload, e.order_key, e.extra,
                   sum(octet_length(e.payload)) OVER (ORDER BY w.ord, u.due_at, u.time, u.position)
                       - octet_length(e.payload) AS bytes_before
               FROM ",
@@ -133,7 +133,7 @@ const TAKE_DUE: Statement = Statement {
 const TAKE_FOLLOWERS: Statement = Statement {
     sql: concat!(
         "WITH found AS (
-              SELECT w.ord, u.*, false AS is_probe, e.id, e.type, e.md5, e.payload, e.order_key,
+              SELECT w.ord, u.*, false AS is_probe, e.id, e.type, e.md5, e.payload, e.order_key, e.extra,
                   bool_and(u.holder IS NULL) OVER (PARTITION BY w.ord, u.nth ORDER BY u.sequence) AS is_free,
                   sum(octet_length(e.payload)) OVER (ORDER BY w.ord, u.nth, u.sequence)
                       - octet_length(e.payload) AS bytes_before
@@ -182,15 +182,16 @@ const TAKE_PASS: Statement = Statement {
         wanted!("$10", "$11"),
         "CROSS JOIN LATERAL (
                   (SELECT u.ctid AS row, u.time, u.position, u.subscription, u.event, u.attempts, u.log, true AS was_waiting,
-                       u.order_group, u.sequence, e.id, e.type, e.md5, e.payload, e.order_key
+                       u.order_group, u.sequence, e.id, e.type, e.md5, e.payload, e.order_key, e.extra
                    FROM hookcast.unfinished u JOIN hookcast.events e ON e.time = u.time AND e.id = u.event
                    WHERE (u.subscription, u.time, u.position) > (w.subscription, $6, $7) AND u.subscription <= w.subscription
                        AND u.holder IS NULL AND u.due_at <= COALESCE($3, 9223372036854775807)
                        AND ($8::text IS NULL OR e.type = $8)
+                       AND (e.extra IS NULL OR COALESCE((e.extra->>'deliver_at')::int8, 0) <= $11)
                    ORDER BY u.subscription, u.time, u.position LIMIT q.quota)
                   UNION ALL
                   (SELECT NULL::tid, f.time, f.position, f.subscription, f.event, f.attempts, f.log, false,
-                       NULL::int8, NULL::int8, e.id, e.type, e.md5, e.payload, e.order_key
+                       NULL::int8, NULL::int8, e.id, e.type, e.md5, e.payload, e.order_key, e.extra
                    FROM hookcast.finished f JOIN hookcast.events e ON e.time = f.time AND e.id = f.event
                    WHERE $9 AND (f.subscription, f.state, f.time, f.position) > (w.subscription, 3, $6, $7)
                        AND f.subscription <= w.subscription AND f.state = 3 AND ($8::text IS NULL OR e.type = $8)
@@ -242,7 +243,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim, now: Timestamp) -> Res
                 id: DeliveryId::from_position(event.time, natural(get(row, 0)?)),
                 subscription: ids.get(&get(row, 1)?).copied().ok_or(StoreError::NotFound)?,
                 attempts: u32::try_from(get::<i32>(row, 2)?).unwrap_or(0),
-                group: get(row, 10)?,
+                group: get(row, 11)?,
                 event: Arc::new(event),
             })
         })
@@ -300,7 +301,7 @@ async fn take(
     let (mut fewer, mut probed) = (BTreeMap::<SubscriptionKey, i64>::new(), Vec::<SubscriptionKey>::new());
     for row in &taken {
         *fewer.entry(get(row, 1)?).or_default() += i64::from(get::<bool>(row, 3)?);
-        if get(row, 12)? {
+        if get(row, 13)? {
             probed.push(get(row, 1)?);
         }
     }
@@ -322,13 +323,13 @@ async fn take_followers(
     let mut bytes = claim.max_bytes;
     for row in taken {
         let lane = get(row, 1)?;
-        let is_probe: bool = get(row, 12)?;
+        let is_probe: bool = get(row, 13)?;
         left.entry(lane).and_modify(|left| *left = if is_probe { 0 } else { *left - 1 });
         bytes = bytes.saturating_sub(get::<&str>(row, 8)?.len());
-        if let Some(group) = get(row, 10)? {
+        if let Some(group) = get(row, 11)? {
             lanes.push(lane);
             groups.push(group);
-            sequences.push(get(row, 11)?);
+            sequences.push(get(row, 12)?);
         }
     }
     left.retain(|lane, left| *left > 0 && lanes.contains(lane));

@@ -57,7 +57,7 @@ const SUBSCRIPTIONS: Statement =
     Statement { sql: select_status!("WHERE s.key > $2 ORDER BY s.key LIMIT $1"), types: &[Type::INT8, Type::INT8] };
 const EVENTS: Statement = Statement {
     sql: bounded!(
-        "id, type, time, md5, payload, order_key, first_delivery, deliveries",
+        "id, type, time, md5, payload, order_key, extra::text, first_delivery, deliveries",
         "*, octet_length(payload) AS size FROM hookcast.events WHERE (time, id) > ($3, $4) AND time >= $3",
         "time, id"
     ),
@@ -212,7 +212,7 @@ fn subscription(row: &Row) -> Result<Item, StoreError> {
 }
 
 fn event(row: &Row) -> Result<Item, StoreError> {
-    let (first_delivery, deliveries) = (natural(get(row, 6)?), natural(get(row, 7)?));
+    let (first_delivery, deliveries) = (natural(get(row, 7)?), natural(get(row, 8)?));
     Ok(Item::Event(EventItem { event: rows::event(row, 0)?, first_delivery, deliveries }))
 }
 

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
     delivery::DeliveryState,
+    event::Event,
     id::{DeliveryId, EventId, SubscriptionId},
 };
 use tokio_postgres::{
@@ -21,14 +22,52 @@ use super::{
 use crate::{
     code::url,
     error::StoreError,
-    history::{DeliveryRecord, EventRecord, History, Promise, Purged},
+    history::{DeliveryRecord, EventQuery, EventRecord, History, Promise, Purged},
     page::{Page, PageRequest},
 };
 
 const EVENT: Statement = Statement {
-    sql: "SELECT id, type, time, md5, payload, order_key, first_delivery, deliveries FROM hookcast.events
+    sql: "SELECT id, type, time, md5, payload, order_key, extra::text, first_delivery, deliveries FROM hookcast.events
           WHERE time = $1 AND id = $2",
     types: &[Type::INT8, Type::UUID],
+};
+
+/// Events in the order of their places, bounded by the sizes of their payloads.
+macro_rules! select_events {
+    ($follows:literal, $order:literal, $which:literal) => {
+        concat!(
+            "SELECT id, type, time, md5, payload, order_key, extra::text FROM (
+                 SELECT e.*, sum(octet_length(payload)) OVER (ORDER BY time ",
+            $order,
+            ", id ",
+            $order,
+            ") - octet_length(payload) AS bytes_before FROM (
+                     SELECT * FROM hookcast.events
+                     WHERE time >= $1 AND time < $2 AND (time, id) ",
+            $follows,
+            " ($3, $4) AND ",
+            $which,
+            " ORDER BY time ",
+            $order,
+            ", id ",
+            $order,
+            " LIMIT $5) e) e WHERE bytes_before < $6 ORDER BY time ",
+            $order,
+            ", id ",
+            $order
+        )
+    };
+}
+const EVENTS_TYPES: &[Type] = &[Type::INT8, Type::INT8, Type::INT8, Type::UUID, Type::INT8, Type::INT8, Type::TEXT];
+const OLDEST: Statement = Statement { sql: select_events!(">", "ASC", "$7::text IS NULL"), types: EVENTS_TYPES };
+const NEWEST: Statement = Statement { sql: select_events!("<", "DESC", "$7::text IS NULL"), types: EVENTS_TYPES };
+const OLDEST_OF_SOURCE: Statement = Statement {
+    sql: select_events!(">", "ASC", "extra IS NOT NULL AND extra->>'source_id' = $7"),
+    types: EVENTS_TYPES,
+};
+const NEWEST_OF_SOURCE: Statement = Statement {
+    sql: select_events!("<", "DESC", "extra IS NOT NULL AND extra->>'source_id' = $7"),
+    types: EVENTS_TYPES,
 };
 
 /// What [`record`] reads, from rows of `time, position, subscription, event, state, due_at, log` named `d`.
@@ -150,12 +189,28 @@ impl History for PostgresStore {
         let found = pool.query(&EVENT, &[&id.time().as_millis(), &uuid(id.to_bytes())]).await?;
         let row = found.first().ok_or(StoreError::NotFound)?;
         let event = rows::event(row, 0)?;
-        let (first, total): (i64, i64) = (get(row, 6)?, get(row, 7)?);
+        let (first, total): (i64, i64) = (get(row, 7)?, get(row, 8)?);
         let after = page.cursor.map_or(first - 1, |cursor| place(cursor.0).1.max(first - 1));
         let (end, limit) = (first + total, i64::from(page.limit) + 1);
         let found = pool.query(&OF_EVENT, &[&event.time.as_millis(), &after, &end, &limit]).await?;
         let deliveries = found.iter().map(record).collect::<Result<_, _>>()?;
         Ok(EventRecord { event, total: natural(total), deliveries: Page::from_rows(deliveries, page.limit) })
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+        let (statement, beyond) = match (query.ascending, query.source_id.is_some()) {
+            (true, false) => (&OLDEST, EventId::from_bytes([0; 16])),
+            (false, false) => (&NEWEST, EventId::from_bytes([u8::MAX; 16])),
+            (true, true) => (&OLDEST_OF_SOURCE, EventId::from_bytes([0; 16])),
+            (false, true) => (&NEWEST_OF_SOURCE, EventId::from_bytes([u8::MAX; 16])),
+        };
+        let after = query.after.unwrap_or(beyond);
+        let (since, until) = (query.since.as_millis(), query.until.as_millis());
+        let (time, id) = (after.time().as_millis(), uuid(after.to_bytes()));
+        let (limit, bytes) = (i64::from(query.limit), i64::try_from(query.max_bytes).unwrap_or(i64::MAX));
+        let found =
+            self.shared.pool.query(statement, &[&since, &until, &time, &id, &limit, &bytes, &query.source_id]).await?;
+        found.iter().map(|row| rows::event(row, 0)).collect()
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {

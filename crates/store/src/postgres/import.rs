@@ -24,7 +24,7 @@ use super::{
     rows::{SubscriptionKey, account_id, get, integer, options_text, single, state_code, subscription_id, uuid},
 };
 use crate::{
-    code::url_text,
+    code::{extra_text, url_text},
     error::StoreError,
     transfer::{
         AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
@@ -99,9 +99,10 @@ const INSERT_LANES: Statement = Statement {
     ],
 };
 const INSERT_EVENTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload, order_key)
-          SELECT * FROM unnest(
-              $1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[], $8::text[])
+    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload, order_key, extra)
+          SELECT time, id, type, md5, first_delivery, deliveries, payload, order_key, extra::jsonb FROM unnest(
+              $1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[], $8::text[], $9::text[])
+              AS n (time, id, type, md5, first_delivery, deliveries, payload, order_key, extra)
           ON CONFLICT (time, id) DO NOTHING",
     types: &[
         Type::INT8_ARRAY,
@@ -110,6 +111,7 @@ const INSERT_EVENTS: Statement = Statement {
         Type::BYTEA_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
     ],
@@ -333,7 +335,9 @@ async fn events(transaction: &Transaction, items: &[&EventItem]) -> Result<(), S
     let counts = column(items, |item| integer(item.deliveries));
     let payloads = column(items, |item| item.event.payload.get());
     let keys = column(items, |item| item.event.key.as_deref());
-    let columns: [&(dyn ToSql + Sync); 8] = [&times, &ids, &types, &contents, &firsts, &counts, &payloads, &keys];
+    let extras: Vec<_> = items.iter().map(|item| extra_text(&item.event)).collect::<Result<_, _>>()?;
+    let columns: [&(dyn ToSql + Sync); 9] =
+        [&times, &ids, &types, &contents, &firsts, &counts, &payloads, &keys, &extras];
     transaction.query(&INSERT_EVENTS, &columns).await.map(drop)
 }
 

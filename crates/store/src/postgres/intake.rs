@@ -18,6 +18,7 @@ use super::{
     rows::{SubscriptionKey, integer, length, receipts_text, uuid},
 };
 use crate::{
+    code::extra_text,
     engine::{Accepted, Batch, NewEvent, Receipt},
     error::StoreError,
 };
@@ -27,9 +28,10 @@ const ROWS: usize = 20_000;
 const CALLS: usize = 4;
 
 const INSERT_EVENTS: Statement = Statement {
-    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload, order_key)
-          SELECT * FROM unnest(
-              $1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[], $8::text[])",
+    sql: "INSERT INTO hookcast.events (time, id, type, md5, first_delivery, deliveries, payload, order_key, extra)
+          SELECT time, id, type, md5, first_delivery, deliveries, payload, order_key, extra::jsonb FROM unnest(
+              $1::int8[], $2::uuid[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::text[], $8::text[], $9::text[])
+              AS n (time, id, type, md5, first_delivery, deliveries, payload, order_key, extra)",
     types: &[
         Type::INT8_ARRAY,
         Type::UUID_ARRAY,
@@ -37,6 +39,7 @@ const INSERT_EVENTS: Statement = Statement {
         Type::BYTEA_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
     ],
@@ -72,6 +75,7 @@ struct Events<'b> {
     deliveries: Vec<i64>,
     payload: Vec<&'b str>,
     key: Vec<Option<&'b str>>,
+    extra: Vec<Option<String>>,
 }
 
 /// Columns of deliveries.
@@ -134,7 +138,7 @@ impl<'b> Intake<'b> {
         let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
         for new in &batch.events {
             let first =
-                self.firsts.get(&new.event.md5.to_bytes()).filter(|(id, _)| new.deduplicate && *id != new.event.id);
+                self.firsts.get(&new.event.fingerprint()).filter(|(id, _)| new.deduplicate && *id != new.event.id);
             if let Some((id, time)) = first {
                 accepted.held.push(Vec::new());
                 accepted.receipts.push(Receipt::of(&new.event, 0).duplicate(*id, *time));
@@ -159,7 +163,7 @@ impl<'b> Intake<'b> {
     /// Adds an event with its deliveries; answers those that the holder holds.
     fn add_event(&mut self, batch: &Batch, new: &'b NewEvent) -> Result<Vec<DeliveryId>, StoreError> {
         let event = &new.event;
-        let (time, id) = (event.time.as_millis(), uuid(event.id.to_bytes()));
+        let (time, due, id) = (event.time.as_millis(), event.due_at().as_millis(), uuid(event.id.to_bytes()));
         let rows = last(&mut self.events, |rows| rows.id.len());
         rows.time.push(time);
         rows.id.push(id);
@@ -169,6 +173,7 @@ impl<'b> Intake<'b> {
         rows.deliveries.push(length(&new.recipients));
         rows.payload.push(event.payload.get());
         rows.key.push(event.key.as_deref());
+        rows.extra.push(extra_text(event)?);
 
         let mut held = Vec::with_capacity(new.reserved.len());
         let mut reserved = new.reserved.iter().copied().peekable();
@@ -178,7 +183,7 @@ impl<'b> Intake<'b> {
             self.next_position += 1;
             let is_held = reserved.next_if_eq(&index).is_some();
             if let Some(group) = new.group(recipient).filter(|_| !is_held) {
-                self.ordered.add(NewDelivery { time, position: integer(position), lane, event: id }, group);
+                self.ordered.add(NewDelivery { time, due, position: integer(position), lane, event: id }, group);
                 self.leaves_work |= recipient.is_active;
                 continue;
             }
@@ -187,12 +192,12 @@ impl<'b> Intake<'b> {
             rows.position.push(integer(position));
             rows.subscription.push(lane);
             rows.event.push(id);
-            rows.due_at.push((!is_held).then_some(time));
+            rows.due_at.push((!is_held).then_some(due));
             rows.holder.push(is_held.then(|| integer(batch.holder.0)));
             if is_held {
                 held.push(DeliveryId::from_position(event.time, position));
             } else {
-                self.waiting.add(lane, Some(time));
+                self.waiting.add(lane, Some(due));
                 self.leaves_work |= recipient.is_active;
             }
         }
@@ -203,11 +208,11 @@ impl<'b> Intake<'b> {
     pub(super) async fn write(mut self, mut transaction: Transaction, max_waiting: u64) -> Result<bool, StoreError> {
         let lanes: BTreeSet<SubscriptionKey> = self.waiting.lanes().chain(self.ordered.lanes()).collect();
         let lanes: Vec<SubscriptionKey> = lanes.into_iter().collect();
-        let events: Vec<[&(dyn ToSql + Sync); 8]> = self
+        let events: Vec<[&(dyn ToSql + Sync); 9]> = self
             .events
             .iter()
-            .map(|e| -> [&(dyn ToSql + Sync); 8] {
-                [&e.time, &e.id, &e.event_type, &e.md5, &e.first_delivery, &e.deliveries, &e.payload, &e.key]
+            .map(|e| -> [&(dyn ToSql + Sync); 9] {
+                [&e.time, &e.id, &e.event_type, &e.md5, &e.first_delivery, &e.deliveries, &e.payload, &e.key, &e.extra]
             })
             .collect();
         let deliveries: Vec<[&(dyn ToSql + Sync); 6]> = self

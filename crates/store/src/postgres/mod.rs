@@ -11,6 +11,7 @@ mod accept;
 mod access;
 mod accounts;
 mod admission;
+mod cancellation;
 mod catalogue;
 mod claim;
 mod connect;
@@ -50,7 +51,7 @@ use std::{
 use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
-    id::{DeliveryId, SubscriptionId},
+    id::{DeliveryId, EventId, SubscriptionId},
     policy::HealthPolicy,
 };
 use tokio::task::JoinSet;
@@ -206,6 +207,10 @@ impl Engine for PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>, StoreError> {
         redelivery::redeliver(&self.shared, subscription, &deliveries, now).await
+    }
+
+    async fn cancel(&self, event: EventId) -> Result<u64, StoreError> {
+        cancellation::cancel(&self.shared, event).await
     }
 
     async fn close(&self) {

@@ -29,9 +29,9 @@ pub(super) const INSERT: Statement = Statement {
           SELECT time, position, subscription, event, CASE WHEN may_be_first AND (
                   SELECT u.sequence FROM hookcast.unfinished u
                   WHERE u.subscription = n.subscription AND u.order_group = n.order_group LIMIT 1) IS NULL
-              THEN time END, order_group, sequence
-          FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::uuid[], $5::bool[], $6::int8[], $7::int8[])
-              AS n (time, position, subscription, event, may_be_first, order_group, sequence)
+              THEN due END, order_group, sequence
+          FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::uuid[], $5::bool[], $6::int8[], $7::int8[], $8::int8[])
+              AS n (time, position, subscription, event, may_be_first, order_group, sequence, due)
           RETURNING subscription, due_at",
     types: &[
         Type::INT8_ARRAY,
@@ -41,12 +41,14 @@ pub(super) const INSERT: Statement = Statement {
         Type::BOOL_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
     ],
 };
 
 /// Makes the first of each group that has not ended due, if it waits for others. [`lanes::TAKE`](super::lanes::TAKE) must follow.
 pub(super) const PROMOTE: Statement = Statement {
-    sql: "UPDATE hookcast.unfinished u SET due_at = u.time
+    sql: "UPDATE hookcast.unfinished u SET due_at = GREATEST(u.time, (
+              SELECT (e.extra->>'deliver_at')::int8 FROM hookcast.events e WHERE e.time = u.time AND e.id = u.event))
           FROM unnest($1::int8[], $2::int8[]) AS g (subscription, order_group)
           CROSS JOIN LATERAL (
               SELECT ctid AS row FROM hookcast.unfinished h
@@ -76,6 +78,8 @@ impl Groups {
 #[derive(Clone, Copy)]
 pub(super) struct NewDelivery {
     pub time: i64,
+    /// As a group's first it is due then.
+    pub due: i64,
     pub position: i64,
     pub lane: SubscriptionKey,
     pub event: Uuid,
@@ -85,6 +89,7 @@ pub(super) struct NewDelivery {
 #[derive(Default)]
 pub(super) struct Ordered {
     times: Vec<i64>,
+    dues: Vec<i64>,
     positions: Vec<i64>,
     lanes: Vec<SubscriptionKey>,
     events: Vec<Uuid>,
@@ -98,6 +103,7 @@ pub(super) struct Ordered {
 impl Ordered {
     pub(super) fn add(&mut self, new: NewDelivery, group: i64) {
         self.times.push(new.time);
+        self.dues.push(new.due);
         self.positions.push(new.position);
         self.lanes.push(new.lane);
         self.events.push(new.event);
@@ -121,9 +127,10 @@ impl Ordered {
         let last: HashMap<SubscriptionKey, i64> =
             numbered.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_, StoreError>>()?;
         let sequences = self.sequences(last)?;
-        let Self { times, positions, lanes, events, may_be_first, groups, .. } = self;
-        let stored =
-            transaction.query(&INSERT, &[times, positions, lanes, events, may_be_first, groups, &sequences]).await?;
+        let Self { times, dues, positions, lanes, events, may_be_first, groups, .. } = self;
+        let stored = transaction
+            .query(&INSERT, &[times, positions, lanes, events, may_be_first, groups, &sequences, dues])
+            .await?;
         for row in &stored {
             waiting.add(get(row, 0)?, get(row, 1)?);
         }

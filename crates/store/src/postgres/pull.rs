@@ -22,9 +22,9 @@ const AT_ONCE: i64 = 10_000;
 
 /// The event of each is looked up by itself: of a join the server may think that it is cheaper to read through all events.
 const PULL: Statement = Statement {
-    sql: "SELECT u.position, u.sequence, e.id, e.type, u.time, e.md5, e.payload, e.order_key
+    sql: "SELECT u.position, u.sequence, e.id, e.type, u.time, e.md5, e.payload, e.order_key, e.extra::text
           FROM hookcast.unfinished u CROSS JOIN LATERAL (
-              SELECT id, type, md5, payload, order_key FROM hookcast.events WHERE time = u.time AND id = u.event LIMIT 1) e
+              SELECT id, type, md5, payload, order_key, extra FROM hookcast.events WHERE time = u.time AND id = u.event LIMIT 1) e
           WHERE u.subscription = $1 AND u.order_group = 0 AND u.holder IS NULL AND u.sequence > $2
           ORDER BY u.subscription, u.order_group, u.sequence LIMIT $3",
     types: &[Type::INT8, Type::INT8, Type::INT8],

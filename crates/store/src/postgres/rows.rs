@@ -26,7 +26,7 @@ use super::pool::{Pool, Statement};
 pub(super) use crate::code::{integer, natural, options_text, state_code, state_of};
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{options, patterns, scope, token_name, url},
+    code::{extra, options, patterns, scope, token_name, url},
     engine::Receipt,
     error::StoreError,
 };
@@ -141,7 +141,7 @@ fn event_type(text: &str) -> Result<EventType, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an event type is malformed".into()))
 }
 
-/// Reads `id, type, time, md5, payload, order_key` from column `at` on.
+/// Reads `id, type, time, md5, payload, order_key, extra::text` from column `at` on.
 pub(super) fn event(row: &Row, at: usize) -> Result<Event, StoreError> {
     Ok(Event {
         id: event_id(row, at)?,
@@ -151,6 +151,7 @@ pub(super) fn event(row: &Row, at: usize) -> Result<Event, StoreError> {
         payload: RawValue::from_string(get(row, at + 4)?)
             .map_err(|_| StoreError::Corrupt("an event's payload is no JSON".into()))?,
         key: get(row, at + 5)?,
+        extra: extra(get(row, at + 6)?)?,
     })
 }
 

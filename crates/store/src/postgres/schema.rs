@@ -8,7 +8,7 @@ use crate::error::StoreError;
 /// The migrations in order, each with its number and the oldest version of the tables that a node may know to work on them
 /// afterwards. Two neighbouring versions of Hookcast run side by side: a migration adds what the older one need not know, and
 /// the next but one takes away what nobody uses any more.
-const MIGRATIONS: [(i32, i32, &str); 6] = [
+const MIGRATIONS: [(i32, i32, &str); 7] = [
     (1, 1, include_str!("migrations/0001_initial.sql")),
     (2, 1, include_str!("migrations/0002_copying.sql")),
     // A node that knows nothing of order and breakers breaks both, and cannot read sealed secrets.
@@ -17,6 +17,8 @@ const MIGRATIONS: [(i32, i32, &str); 6] = [
     (4, 4, include_str!("migrations/0004_tokens.sql")),
     (5, 4, include_str!("migrations/0005_deleted_accounts.sql")),
     (6, 4, include_str!("migrations/0006_documents.sql")),
+    // A node that knows nothing of them sends what is scheduled at once, and what is for one account to all.
+    (7, 7, include_str!("migrations/0007_extra.sql")),
 ];
 
 const VERSION: Statement =

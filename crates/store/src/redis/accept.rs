@@ -2,6 +2,7 @@
 
 use hookcast_core::{
     clock::Timestamp,
+    event::Event,
     id::{DeliveryId, EventId},
     policy::Deduplicate,
 };
@@ -9,10 +10,11 @@ use hookcast_core::{
 use super::{
     RedisStore,
     reply::{Reply, malformed},
-    rows::{millis, timestamp},
+    rows::{millis, or_empty, timestamp},
     scripts::{self, Call},
 };
 use crate::{
+    code::extra_text,
     engine::{Accepted, Batch, NewEvent, Receipt},
     error::{AcceptError, StoreError},
 };
@@ -81,13 +83,11 @@ fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), 
         .arg(event.event_type.as_str())
         .arg(event.time.as_millis())
         .arg(&event.md5.to_bytes()[..])
+        .arg(&event.fingerprint()[..])
         .arg(event.payload.get())
-        .arg(event.key.as_deref().unwrap_or_default())
-        .arg(i32::from(new.deduplicate))
-        .arg(recipients)
-        .arg(reserved)
-        .arg(groups(new))
-        .arg(receipt);
+        .arg(event.key.as_deref().unwrap_or_default());
+    add_extra(call, event)?;
+    call.arg(i32::from(new.deduplicate)).arg(recipients).arg(reserved).arg(groups(new)).arg(receipt);
     Ok(())
 }
 
@@ -100,6 +100,13 @@ fn groups(new: &NewEvent) -> String {
         }
     }
     groups
+}
+
+/// Adds what few events have.
+pub(super) fn add_extra(call: &mut Call, event: &Event) -> Result<(), StoreError> {
+    let at = event.extra.as_ref().and_then(|extra| extra.deliver_at);
+    call.arg(extra_text(event)?.unwrap_or_default()).arg(event.source_id().unwrap_or_default()).arg(or_empty(at));
+    Ok(())
 }
 
 fn accepted(batch: &Batch, mut reply: Reply) -> Result<Accepted, AcceptError> {

@@ -13,7 +13,7 @@ use hookcast_core::{
 
 use super::{RedisStore, rows, scripts};
 use crate::{
-    catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
+    catalogue::{AccountKey, Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
     code::{options_text, url_text},
     error::StoreError,
     page::{Cursor, Page, PageRequest},
@@ -50,6 +50,19 @@ impl Catalogue for RedisStore {
             if reply.status() != "again" {
                 return reply.expect_ok();
             }
+        }
+    }
+
+    async fn account(&self, which: AccountKey) -> Result<Option<Account>, StoreError> {
+        let mut call = self.call(&scripts::ACCOUNT);
+        match which {
+            AccountKey::Id(id) => call.arg("account-ids").arg(&id.to_bytes()[..]),
+            AccountKey::UserId(user_id) => call.arg("user-ids").arg(user_id),
+        };
+        match self.run(&call).await {
+            Ok(mut reply) => rows::account(reply.list()?).map(Some),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -181,13 +194,16 @@ const HURRY_AT_ONCE: i64 = 10_000;
 impl RedisStore {
     /// Makes all that waits for another try due now, some of it at a time.
     async fn hurry(&self, account: AccountId, id: SubscriptionId, now: Timestamp) -> Result<(), StoreError> {
+        let mut step_over = 0;
         loop {
             let mut call = self.call(&scripts::HURRY);
-            call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(now.as_millis()).arg(HURRY_AT_ONCE);
-            let hurried = self.run(&call).await?.int()?;
-            if hurried < HURRY_AT_ONCE {
+            call.arg(&account.to_bytes()[..]).arg(&id.to_bytes()[..]).arg(now.as_millis());
+            call.arg(HURRY_AT_ONCE).arg(step_over);
+            let mut reply = self.run(&call).await?;
+            if reply.int()? < HURRY_AT_ONCE {
                 return Ok(());
             }
+            step_over += reply.int()?;
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
     delivery::Next,
-    id::{DeliveryId, NoticeId, SubscriptionId},
+    id::{DeliveryId, EventId, NoticeId, SubscriptionId},
     policy::HealthPolicy,
 };
 
@@ -32,6 +32,9 @@ fn subscriptions(mut ids: Reply) -> Result<Vec<SubscriptionId>, StoreError> {
     }
     Ok(subscriptions)
 }
+
+/// Deliveries that are looked at in one script, so that none holds up the server.
+const CANCEL_AT_ONCE: u32 = 2_000;
 
 #[async_trait]
 impl Engine for RedisStore {
@@ -178,6 +181,20 @@ impl Engine for RedisStore {
             waiting.insert(reply.natural()?);
         }
         Ok(deliveries.into_iter().filter(|delivery| waiting.contains(&delivery.position())).collect())
+    }
+
+    async fn cancel(&self, event: EventId) -> Result<u64, StoreError> {
+        let (mut cancelled, mut from) = (0, String::new());
+        loop {
+            let mut call = self.call(&scripts::CANCEL);
+            call.arg(&event.to_bytes()[..]).arg(from).arg(CANCEL_AT_ONCE);
+            let mut reply = self.run(&call).await?;
+            cancelled += reply.natural()?;
+            match reply.optional_int()? {
+                Some(next) => from = next.to_string(),
+                None => return Ok(cancelled),
+            }
+        }
     }
 
     async fn close(&self) {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
     delivery::DeliveryState,
+    event::Event,
     id::{DeliveryId, EventId, SubscriptionId},
 };
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    history::{DeliveryRecord, EventRecord, History, Promise, Purged},
+    history::{DeliveryRecord, EventQuery, EventRecord, History, Promise, Purged},
     page::{Page, PageRequest},
 };
 
@@ -33,6 +34,24 @@ impl History for RedisStore {
             records.push(rows::record(reply.list()?)?);
         }
         Ok(EventRecord { event, total, deliveries: Page::from_rows(records, deliveries.limit) })
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+        let mut call = self.call(&scripts::EVENTS);
+        call.arg(query.since.as_millis()).arg(query.until.as_millis()).arg(i32::from(query.ascending));
+        match query.after {
+            Some(after) => call.arg(&after.to_bytes()[..]).arg(after.time().as_millis()),
+            None => call.arg("").arg(""),
+        };
+        call.arg(query.limit).arg(query.max_bytes).arg(query.source_id.as_deref().unwrap_or_default());
+        let mut reply = self.run(&call).await?;
+        let mut events = Vec::new();
+        while !reply.is_empty() {
+            let mut row = reply.list()?;
+            let id = EventId::from_bytes(row.array()?);
+            events.push(Head::read(&row.bytes()?)?.with_rest(id, &mut row)?);
+        }
+        Ok(events)
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {

@@ -1,7 +1,7 @@
 //! What the store takes in from another one.
 
 use super::{
-    RedisStore,
+    RedisStore, accept,
     notices::reason_name,
     rows::{add_token, attempt_json, or_empty, state_code},
     scripts::{self, Call},
@@ -55,7 +55,7 @@ fn add_item(call: &mut Call, item: &Item) -> Result<(), StoreError> {
         Item::Account(item) => add_account(call, item),
         Item::Token(item) => add_token(call, item.account, &item.token, item.hash),
         Item::Subscription(item) => return add_subscription(call, item),
-        Item::Event(item) => add_event(call, item),
+        Item::Event(item) => return add_event(call, item),
         Item::Delivery(item) => return add_delivery(call, item),
         Item::Fingerprint(item) => add_fingerprint(call, item),
         Item::IdempotencyKey(item) => return add_key(call, item),
@@ -97,7 +97,7 @@ fn add_subscription(call: &mut Call, item: &SubscriptionItem) -> Result<(), Stor
     Ok(())
 }
 
-fn add_event(call: &mut Call, item: &EventItem) {
+fn add_event(call: &mut Call, item: &EventItem) -> Result<(), StoreError> {
     let event = &item.event;
     call.arg(&event.id.to_bytes()[..])
         .arg(event.event_type.as_str())
@@ -107,6 +107,7 @@ fn add_event(call: &mut Call, item: &EventItem) {
         .arg(item.first_delivery)
         .arg(item.deliveries)
         .arg(event.key.as_deref().unwrap_or_default());
+    accept::add_extra(call, event)
 }
 
 fn add_delivery(call: &mut Call, item: &DeliveryItem) -> Result<(), StoreError> {

@@ -24,7 +24,7 @@ use super::{
 pub(super) use crate::code::state_code;
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{options, patterns, scope, state_of, token_name, url},
+    code::{extra, options, patterns, scope, state_of, token_name, url},
     error::StoreError,
     history::DeliveryRecord,
 };
@@ -137,15 +137,16 @@ impl Head {
         })
     }
 
-    /// Reads the payload and the key that follow a head.
+    /// Reads the payload, the key and the extra that follow a head.
     pub(super) fn with_rest(self, id: EventId, rest: &mut Reply) -> Result<Event, StoreError> {
-        let (payload, key) = (rest.text()?, rest.text()?);
+        let (payload, key, more) = (rest.text()?, rest.text()?, rest.text()?);
         Ok(Event {
             id,
             event_type: self.event_type,
             time: self.time,
             md5: self.md5,
             key: Some(key).filter(|key| !key.is_empty()),
+            extra: extra(Some(more.as_str()).filter(|text| !text.is_empty()))?,
             payload: RawValue::from_string(payload).map_err(|_| malformed())?,
         })
     }

@@ -15,8 +15,8 @@ pub(super) struct Schema {
     pub oldest_reader: u32,
 }
 
-// A process that knows one token of an account cannot read where the tokens are.
-pub(super) const SCHEMA: Schema = Schema { version: 4, oldest_reader: 3 };
+// A process that knows nothing of what few events have sends what is scheduled at once, and what is for one account to all.
+pub(super) const SCHEMA: Schema = Schema { version: 5, oldest_reader: 5 };
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
@@ -61,6 +61,7 @@ scripts! {
     DELETE_ACCOUNT: "#!lua flags=allow-oom", "delete_account";
     DELETE_DOCUMENT: "#!lua flags=allow-oom", "delete_document";
     CONFIRM: "#!lua flags=allow-oom", "confirm";
+    CANCEL: "#!lua flags=allow-oom", "cancel";
     TAKE_NOTICES: "#!lua flags=allow-oom", "take_notices";
     BEGIN_MAIL: "#!lua flags=allow-oom", "begin_mail";
     POSTPONE_NOTICE: "#!lua flags=allow-oom", "postpone_notice";
@@ -70,11 +71,13 @@ scripts! {
     DUE: "#!lua flags=no-writes", "due";
     BEARER: "#!lua flags=no-writes", "bearer";
     TOKENS: "#!lua flags=no-writes", "tokens";
+    ACCOUNT: "#!lua flags=no-writes", "account";
     ACCOUNTS: "#!lua flags=no-writes", "accounts";
     SUBSCRIPTION: "#!lua flags=no-writes", "subscription";
     SUBSCRIPTIONS: "#!lua flags=no-writes", "subscriptions";
     CHANGES: "#!lua flags=no-writes", "changes";
     EVENT: "#!lua flags=no-writes", "event";
+    EVENTS: "#!lua flags=no-writes", "events";
     DELIVERY: "#!lua flags=no-writes", "delivery";
     DELIVERIES: "#!lua flags=no-writes", "deliveries";
     PULL: "#!lua flags=no-writes", "pull";

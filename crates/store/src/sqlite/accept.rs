@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Limits,
+    code::extra_text,
     engine::{Accepted, Batch, Idempotency, NewEvent, Receipt},
     error::{AcceptError, StoreError},
 };
@@ -165,7 +166,7 @@ impl<'t> Intake<'t> {
             Deduplicate::Within(window) => now.minus(window),
             Deduplicate::Forever => Timestamp::from_millis(i64::MIN),
         };
-        let md5 = new.event.md5.to_bytes();
+        let md5 = new.event.fingerprint();
         let first = match self.seen.get(&md5) {
             Some(first) => Some(*first),
             None => self
@@ -199,7 +200,7 @@ impl<'t> Intake<'t> {
         let event = &new.event;
         let key = self.next_event;
         self.next_event += 1;
-        self.connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute((
+        self.connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute((
             key,
             event.id.to_bytes(),
             event.event_type.as_str(),
@@ -209,6 +210,7 @@ impl<'t> Intake<'t> {
             i64::try_from(new.recipients.len()).unwrap_or(i64::MAX),
             event.payload.get(),
             &event.key,
+            extra_text(event)?,
         ))?;
 
         let mut held = Vec::with_capacity(new.reserved.len());
@@ -243,7 +245,7 @@ impl<'t> Intake<'t> {
                     Some(group) => lanes::has_earlier(self.connection, lane, group, position)?,
                     None => false,
                 };
-                let due = (!waits_for_others).then(|| event.time.as_millis());
+                let due = (!waits_for_others).then(|| event.due_at().as_millis());
                 insert.execute((position, key, lane, 0, due, None::<i64>, group, group.map(|_| position)))?;
                 self.waiting.entry(lane).or_default().add(due);
             }

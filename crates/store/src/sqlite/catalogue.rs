@@ -8,7 +8,7 @@ use hookcast_core::{
     subscription::Subscription,
     token::{AccessToken, TokenHash},
 };
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
 use super::{
     SqliteStore, access, lanes,
@@ -18,7 +18,7 @@ use super::{
     },
 };
 use crate::{
-    catalogue::{Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
+    catalogue::{AccountKey, Catalogue, CatalogueVersion, Changes, Replaced, Subscribed, SubscriptionStatus},
     code::url_text,
     error::StoreError,
     page::{Cursor, Page, PageRequest},
@@ -75,6 +75,24 @@ impl Catalogue for SqliteStore {
                 .prepare_cached("UPDATE accounts SET user_id = ?, user_email = ?, deleted_at = ? WHERE key = ?")?
                 .execute((left.user_id, left.user_email, now.as_millis(), key))?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn account(&self, which: AccountKey) -> Result<Option<Account>, StoreError> {
+        self.read(move |connection| {
+            const COLUMNS: &str =
+                "SELECT id, user_id, user_email, created_at FROM accounts WHERE deleted_at IS NULL AND";
+            let account = |row: &Row<'_>| rows::account(row, 0);
+            let found = match which {
+                AccountKey::Id(id) => {
+                    connection.prepare_cached(&format!("{COLUMNS} id = ?"))?.query_row([id.to_bytes()], account)
+                }
+                AccountKey::UserId(user_id) => {
+                    connection.prepare_cached(&format!("{COLUMNS} user_id = ?"))?.query_row([user_id], account)
+                }
+            };
+            Ok(found.optional()?)
         })
         .await
     }
@@ -275,7 +293,11 @@ fn activate(transaction: &Transaction<'_>, key: SubscriptionKey, now: Timestamp)
         )?
         .execute((next_version(transaction)?, key))?;
     transaction
-        .prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE subscription = ?1 AND state = 0 AND due_at > ?2")?
+        .prepare_cached(
+            "UPDATE deliveries SET due_at = ?2 WHERE subscription = ?1 AND state = 0 AND due_at > ?2
+                 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key = deliveries.event
+                     AND e.extra IS NOT NULL AND json_extract(e.extra, '$.deliver_at') > ?2)",
+        )?
         .execute((key, now.as_millis()))?;
     transaction
         .prepare_cached("UPDATE lanes SET parked = 0, probe_at = NULL WHERE subscription = ?")?

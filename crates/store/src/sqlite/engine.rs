@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
-    id::{DeliveryId, SubscriptionId},
+    id::{DeliveryId, EventId, SubscriptionId},
     policy::HealthPolicy,
 };
 
-use super::{SqliteStore, accept, outcomes::Outcomes, redelivery, work};
+use super::{SqliteStore, accept, cancellation, outcomes::Outcomes, redelivery, work};
 use crate::{
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
@@ -96,6 +96,17 @@ impl Engine for SqliteStore {
         let max_waiting = self.limits.max_waiting;
         self.write(move |transaction| redelivery::redeliver(transaction, subscription, &deliveries, now, max_waiting))
             .await
+    }
+
+    async fn cancel(&self, event: EventId) -> Result<u64, StoreError> {
+        let mut cancelled = 0;
+        loop {
+            let (part, more) = self.write(move |transaction| cancellation::cancel(transaction, event)).await?;
+            cancelled += part;
+            if !more {
+                return Ok(cancelled);
+            }
+        }
     }
 
     async fn close(&self) {

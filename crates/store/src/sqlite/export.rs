@@ -67,7 +67,7 @@ fn reading(section: Section) -> (String, &'static str, Reading) {
             return (columns, "s.key", subscription);
         }
         Section::Events => {
-            ("key, id, type, time, md5, payload, order_key, first_delivery, deliveries FROM events", "key", event)
+            ("key, id, type, time, md5, payload, order_key, extra, first_delivery, deliveries FROM events", "key", event)
         }
         Section::Deliveries => (
             "d.position, e.time, e.id, s.id, d.state, d.due_at, s.deleted_at IS NOT NULL, s.key, d.order_group, d.sequence
@@ -134,8 +134,8 @@ fn subscription(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
 fn event(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
     Ok(Item::Event(EventItem {
         event: rows::event(row, 1)?,
-        first_delivery: natural(row.get(7)?),
-        deliveries: natural(row.get(8)?),
+        first_delivery: natural(row.get(8)?),
+        deliveries: natural(row.get(9)?),
     }))
 }
 

@@ -1,23 +1,23 @@
 //! Events, deliveries and attempts as people read them, and their end.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use hookcast_core::{
     clock::Timestamp,
     delivery::{Answer, Attempt, AttemptResult, DeliveryState, Failure},
+    event::Event,
     id::{DeliveryId, EventId, SubscriptionId},
 };
 use rusqlite::{Connection, Row, Transaction};
 
 use super::{
-    SqliteStore, accept, lanes,
-    rows::{self, SubscriptionKey, integer, natural, small, state_code, state_of},
+    SqliteStore, accept,
+    cancellation::end_waiting,
+    rows::{self, integer, natural, small, state_code, state_of},
 };
 use crate::{
     code::url,
     error::StoreError,
-    history::{DeliveryRecord, EventRecord, History, Promise, Purged},
+    history::{DeliveryRecord, EventQuery, EventRecord, History, Promise, Purged},
     location::StoreKind,
     page::{Cursor, Page, PageRequest},
 };
@@ -35,6 +35,10 @@ const VACUUM_PAGES: i64 = 500;
 impl History for SqliteStore {
     async fn event(&self, id: EventId, deliveries: PageRequest) -> Result<EventRecord, StoreError> {
         self.read(move |connection| event(connection, id, deliveries)).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+        self.read(move |connection| events(connection, &query)).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {
@@ -81,12 +85,12 @@ impl History for SqliteStore {
 
 fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<EventRecord, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, type, time, md5, payload, order_key, first_delivery, deliveries FROM events WHERE id = ?",
+        "SELECT id, type, time, md5, payload, order_key, extra, first_delivery, deliveries FROM events WHERE id = ?",
     )?;
     let mut found = statement.query([id.to_bytes()])?;
     let row = found.next()?.ok_or(StoreError::NotFound)?;
     let event = rows::event(row, 0)?;
-    let (first, total): (i64, i64) = (row.get(6)?, row.get(7)?);
+    let (first, total): (i64, i64) = (row.get(7)?, row.get(8)?);
     let after = page.cursor.map_or(first - 1, Cursor::key);
     let deliveries = records(
         connection,
@@ -95,6 +99,35 @@ fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<Even
         page.limit,
     )?;
     Ok(EventRecord { event, total: natural(total), deliveries })
+}
+
+fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
+    let (first, end) = query.ids();
+    let which = if query.source_id.is_some() {
+        "extra IS NOT NULL AND json_extract(extra, '$.source_id') = ?1"
+    } else {
+        "?1 IS NULL"
+    };
+    let (follows, order, after) = if query.ascending {
+        (">", "ASC", query.after.map_or([0; 16], EventId::to_bytes))
+    } else {
+        ("<", "DESC", query.after.map_or([u8::MAX; 16], EventId::to_bytes))
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, type, time, md5, payload, order_key, extra FROM events
+         WHERE {which} AND id >= ?2 AND id < ?3 AND id {follows} ?4 ORDER BY id {order}"
+    ))?;
+    let mut found = statement.query((&query.source_id, first.to_bytes(), end.to_bytes(), after))?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < query.max_bytes
+        && events.len() < query.limit as usize
+        && let Some(row) = found.next()?
+    {
+        let event = rows::event(row, 0)?;
+        bytes += event.payload.get().len();
+        events.push(event);
+    }
+    Ok(events)
 }
 
 fn records(
@@ -203,26 +236,11 @@ fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Re
 
 /// Takes what still waits among these deliveries out of the lanes, counted as expired.
 fn expire(transaction: &Transaction<'_>, first: i64, end: i64) -> Result<u64, StoreError> {
-    let waiting: Vec<(SubscriptionKey, Option<i64>)> = transaction
-        .prepare_cached(
-            "UPDATE deliveries SET state = 4, due_at = NULL WHERE position >= ? AND position < ? AND state = 0
-             RETURNING subscription, order_group",
-        )?
-        .query_map((first, end), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut counts = BTreeMap::<SubscriptionKey, i64>::new();
-    for (lane, group) in waiting {
-        *counts.entry(lane).or_default() += 1;
-        if let Some(group) = group {
-            lanes::promote_head(transaction, lane, group)?;
-        }
-    }
     let mut expired = 0;
-    for (lane, count) in counts {
+    for (lane, count) in end_waiting(transaction, first..end, DeliveryState::Expired, i64::MAX)? {
         transaction
             .prepare_cached("UPDATE lanes SET expired = expired + ?2 WHERE subscription = ?1")?
             .execute((lane, count))?;
-        lanes::take_waiting(transaction, lane, count)?;
         expired += natural(count);
     }
     Ok(expired)

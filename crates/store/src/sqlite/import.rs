@@ -18,7 +18,7 @@ use super::{
     rows::{Keys, SubscriptionKey, integer, options_text, receipts_text, state_code},
 };
 use crate::{
-    code::url_text,
+    code::{extra_text, url_text},
     error::StoreError,
     transfer::{
         AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
@@ -142,8 +142,8 @@ impl<'t> Import<'t> {
         let EventItem { event, first_delivery, deliveries } = item;
         self.transaction
             .prepare_cached(
-                "INSERT INTO events (id, type, time, md5, first_delivery, deliveries, payload, order_key)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                "INSERT INTO events (id, type, time, md5, first_delivery, deliveries, payload, order_key, extra)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute((
@@ -155,6 +155,7 @@ impl<'t> Import<'t> {
                 integer(*deliveries),
                 event.payload.get(),
                 &event.key,
+                extra_text(event)?,
             ))?;
         Ok(())
     }

@@ -108,7 +108,8 @@ pub(super) fn hasten_probe(
 pub(super) fn promote_head(connection: &Connection, lane: SubscriptionKey, group: i64) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "UPDATE deliveries SET due_at = (SELECT time FROM events WHERE key = deliveries.event)
+            "UPDATE deliveries SET due_at = (
+                 SELECT MAX(time, COALESCE(json_extract(extra, '$.deliver_at'), time)) FROM events WHERE key = deliveries.event)
              WHERE position = (SELECT position FROM deliveries
                  WHERE subscription = ? AND order_group = ? AND state < 2 ORDER BY sequence LIMIT 1)
              AND state = 0 AND due_at IS NULL",

@@ -8,6 +8,7 @@
 
 mod accept;
 mod access;
+mod cancellation;
 mod catalogue;
 mod documents;
 mod engine;

@@ -23,7 +23,7 @@ impl Pulling for SqliteStore {
     async fn pull(&self, pull: Pull) -> Result<Vec<Pulled>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT d.position, d.sequence, e.id, e.type, e.time, e.md5, e.payload, e.order_key
+                "SELECT d.position, d.sequence, e.id, e.type, e.time, e.md5, e.payload, e.order_key, e.extra
                  FROM subscriptions s
                      JOIN deliveries d ON d.subscription = s.key AND d.order_group = 0 AND d.state < 2
                      JOIN events e ON e.key = d.event

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 pub(super) use crate::code::{integer, natural, options, options_text, patterns, state_code, state_of};
 use crate::{
     catalogue::SubscriptionStatus,
-    code::{scope, token_name, url},
+    code::{extra, scope, token_name, url},
     engine::Receipt,
     error::StoreError,
 };
@@ -115,7 +115,7 @@ fn event_type(text: &str) -> Result<EventType, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an event type is malformed".into()))
 }
 
-/// Reads `id, type, time, md5, payload, key` from column `at` on.
+/// Reads `id, type, time, md5, payload, key, extra` from column `at` on.
 pub(super) fn event(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
     Ok(Event {
         id: EventId::from_bytes(row.get(at)?),
@@ -125,6 +125,7 @@ pub(super) fn event(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
         payload: RawValue::from_string(row.get(at + 4)?)
             .map_err(|_| StoreError::Corrupt("an event's payload is no JSON".into()))?,
         key: row.get(at + 5)?,
+        extra: extra(row.get_ref(at + 6)?.as_str_or_null().map_err(rusqlite::Error::from)?)?,
     })
 }
 

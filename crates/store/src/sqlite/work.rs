@@ -202,7 +202,7 @@ pub(super) fn claim(transaction: &Transaction<'_>, claim: &Claim, now: Timestamp
         let limit = if is_probe { 1.min(*limit) } else { *limit };
         let mut lane = ClaimedLane { key: lane, subscription: *subscription, limit, probes_until, from_waiting: 0 };
         let before = claimed.deliveries.len();
-        lane.claim(transaction, claim, &mut claimed)?;
+        lane.claim(transaction, claim, now, &mut claimed)?;
         if is_probe && claimed.deliveries.len() > before {
             lanes::set_probe(transaction, lane.key, probes_until)?;
         }
@@ -234,10 +234,16 @@ struct ClaimedLane {
 }
 
 impl ClaimedLane {
-    fn claim(&mut self, transaction: &Transaction<'_>, claim: &Claim, claimed: &mut Found) -> Result<(), StoreError> {
+    fn claim(
+        &mut self,
+        transaction: &Transaction<'_>,
+        claim: &Claim,
+        now: Timestamp,
+        claimed: &mut Found,
+    ) -> Result<(), StoreError> {
         let (sql, parameters) = match &claim.which {
-            Which::DueBy(now) => due_sql(self.key, *now),
-            Which::Pass(pass) => pass_sql(self.key, pass, self.limit),
+            Which::DueBy(time) => due_sql(self.key, *time),
+            Which::Pass(pass) => pass_sql(self.key, pass, self.limit, now),
         };
         // The rows are read before any is changed, so that the change cannot move what is being read.
         let first = claimed.deliveries.len();
@@ -312,7 +318,7 @@ impl Found {
 }
 
 const CLAIMED_COLUMNS: &str =
-    "SELECT d.position, d.state, d.attempts, d.order_group, e.key, e.id, e.type, e.time, e.md5, e.payload, e.order_key
+    "SELECT d.position, d.state, d.attempts, d.order_group, e.key, e.id, e.type, e.time, e.md5, e.payload, e.order_key, e.extra
      FROM deliveries d JOIN events e ON e.key = d.event WHERE d.subscription = ?";
 
 /// Without a limit: whoever reads stops when there is enough, and SQLite would plan anew for each limit.
@@ -330,7 +336,7 @@ fn followers_sql(lane: SubscriptionKey, group: i64, head: i64) -> (String, Vec<V
     (sql, vec![lane.into(), group.into(), head.into()])
 }
 
-fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize) -> (String, Vec<Value>) {
+fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize, now: Timestamp) -> (String, Vec<Value>) {
     let mut parameters: Vec<Value> = vec![lane.into()];
     let mut sql = CLAIMED_COLUMNS.to_owned();
     sql += if pass.failed { " AND d.state IN (0, 3)" } else { " AND d.state = 0" };
@@ -340,6 +346,9 @@ fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize) -> (String, Vec<Va
         sql += condition;
         parameters.push(value);
     };
+    // What is scheduled goes at its time.
+    let scheduled = " AND (e.extra IS NULL OR COALESCE(json_extract(e.extra, '$.deliver_at'), 0) <= ?)";
+    and(scheduled, now.as_millis().into());
     and(" AND d.position > ?", integer(pass.after.map_or(0, DeliveryId::position)).into());
     if let Some(due_by) = pass.due_by {
         and(" AND (d.state = 3 OR d.due_at <= ?)", due_by.as_millis().into());

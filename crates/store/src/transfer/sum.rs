@@ -8,7 +8,7 @@ use hookcast_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::code::{options_text, url_text};
+use crate::code::{extra_text, options_text, url_text};
 
 use super::{
     AccountItem, DeliveryItem, DocumentItem, EventItem, FingerprintItem, IdempotencyKeyItem, Item, NoticeItem,
@@ -135,6 +135,7 @@ impl Fields {
         self.number(u8::from(event.key.is_some()));
         self.put(event.key.as_deref().unwrap_or_default());
         self.put(event.payload.get());
+        self.put(extra_text(event).ok().flatten().unwrap_or_default());
         self.number(*deliveries);
         // Without deliveries the position says nothing.
         self.optional((*deliveries > 0).then_some(*first_delivery));

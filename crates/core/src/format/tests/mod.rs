@@ -20,6 +20,7 @@ fn event(event_type: &str, payload: &str) -> Event {
         md5: ContentMd5::of(event_type.as_str(), payload).unwrap(),
         event_type,
         time: Timestamp::from_millis(MILLIS),
+        extra: None,
         key: None,
         payload: RawValue::from_string(payload.into()).unwrap(),
     }

@@ -1,6 +1,7 @@
 -- ARGV: now, catalogue's version, holder, most that may wait in a lane, most bytes (0: no limit), begin of the window for equal
 -- content (empty: the rule is off), the window's length (empty: no end); then the idempotency key, the body's digest and the
--- key's expiry (all empty: none; the digest says so); then for each event: id, type, time, md5, payload, key (empty: none),
+-- key's expiry (all empty: none; the digest says so); then for each event: id, type, time, md5, fingerprint, payload, key, extra,
+-- source, at (each of the last four empty: none),
 -- whether the rule applies, the recipients' ids one after the other, '1' or '0' for each of them that is reserved,
 -- `NUMBER:GROUP ` for each of them whose delivery has a group, the receipt.
 --
@@ -38,17 +39,18 @@ local function lane_of(id)
 end
 
 local function read_events()
-    for at = 11, #ARGV, 11 do
+    for at = 11, #ARGV, 15 do
         local event = {
-            id = ARGV[at], name = ARGV[at + 1], time = ARGV[at + 2], md5 = ARGV[at + 3], payload = ARGV[at + 4],
-            key = ARGV[at + 5], deduplicate = ARGV[at + 6] == '1', reserved = ARGV[at + 8], receipt = ARGV[at + 10],
+            id = ARGV[at], name = ARGV[at + 1], time = ARGV[at + 2], md5 = ARGV[at + 3], print = ARGV[at + 4],
+            payload = ARGV[at + 5], key = ARGV[at + 6], extra = ARGV[at + 7], source = ARGV[at + 8], at = ARGV[at + 9],
+            deduplicate = ARGV[at + 10] == '1', reserved = ARGV[at + 12], receipt = ARGV[at + 14],
             lanes = {}, groups = {},
         }
-        for number, group in string.gmatch(ARGV[at + 9], '(%d+):(%-?%d+)') do
+        for number, group in string.gmatch(ARGV[at + 13], '(%d+):(%-?%d+)') do
             event.groups[tonumber(number)] = group
         end
-        for from = 1, #ARGV[at + 7], 16 do
-            local lane = lane_of(string.sub(ARGV[at + 7], from, from + 15))
+        for from = 1, #ARGV[at + 11], 16 do
+            local lane = lane_of(string.sub(ARGV[at + 11], from, from + 15))
             if not lane then
                 return false
             end
@@ -68,20 +70,20 @@ local function first_of_content(event)
     if not window_begins then
         return nil
     end
-    local first = seen[event.md5]
+    local first = seen[event.print]
     if not first then
-        local kept = call('HGET', root .. 'prints', event.md5)
+        local kept = call('HGET', root .. 'prints', event.print)
         local time = kept and string.sub(kept, 17)
         first = kept and tonumber(time) > window_begins and { id = string.sub(kept, 1, 16), time = time }
     end
     if first then
-        seen[event.md5] = first
+        seen[event.print] = first
         return event.deduplicate and first or nil
     end
-    call('HSET', root .. 'prints', event.md5, event.id .. event.time)
+    call('HSET', root .. 'prints', event.print, event.id .. event.time)
     local ends = window and int(tonumber(event.time) + window) or '+inf'
-    call('ZADD', root .. 'print-ends', ends, event.md5)
-    seen[event.md5] = { id = event.id, time = event.time }
+    call('ZADD', root .. 'print-ends', ends, event.print)
+    seen[event.print] = { id = event.id, time = event.time }
     return nil
 end
 
@@ -89,10 +91,8 @@ end
 local function store(event)
     local first = call('HINCRBY', META, 'position', #event.lanes) - #event.lanes + 1
     local head = event.md5 .. table.concat({ event.time, int(first), int(#event.lanes), event.name }, ' ')
-    call('HSET', root .. 'event:' .. event.id, 'head', head, 'payload', event.payload)
-    if event.key ~= '' then
-        call('HSET', root .. 'event:' .. event.id, 'key', event.key)
-    end
+    put_event(event.id, head, event.payload, event.key, event.extra, event.source, event.at)
+    local due = int(math.max(tonumber(event.time), tonumber(event.at) or 0))
     call('ZADD', root .. 'events', event.time, event.id)
     for index, lane in ipairs(event.lanes) do
         local delivery = {
@@ -107,7 +107,7 @@ local function store(event)
                 join_group(delivery)
             end
             write_delivery(delivery)
-            wait(delivery, event.time)
+            wait(delivery, due)
         end
     end
     return first

@@ -4,7 +4,7 @@
 -- most. A pass is of one subscription.
 --
 -- Answers the position at which a pass was broken off (empty: it came to its end), and for each claimed delivery: position, the
--- number of the wanted subscription, attempts, group, event, head, payload, key.
+-- number of the wanted subscription, attempts, group, event, head, payload, key, extra.
 local holder, now, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local run_max, probe_wait, due_by = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local is_pass, failed, name, since, after = ARGV[7] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10]), ARGV[11]
@@ -23,16 +23,16 @@ end
 local last
 
 local function claim(wanted, delivery)
-    local head, payload, key = unpack(call('HMGET', root .. 'event:' .. delivery.event, 'head', 'payload', 'key'))
+    local row = event_row(delivery.event)
     if delivery.state == WAITING then
         take(delivery)
     elseif delivery.state == FAILED then
         call('ZREM', root .. 'failed:' .. delivery.lane, place(delivery.position))
     end
     hold(delivery, holder)
-    bytes, claimed, last = bytes + #payload, claimed + 1, delivery.position
+    bytes, claimed, last = bytes + #row[2], claimed + 1, delivery.position
     answer[#answer + 1] =
-        { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event, head, payload, key or '' }
+        { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event, unpack(row) }
 end
 
 -- Claims what follows a head in its group, up to one that is held: whoever holds it has still to give it back.
@@ -76,6 +76,9 @@ local function is_meant(delivery)
         if not due or due_by ~= '' and tonumber(due) > tonumber(due_by) then
             return false
         end
+    end
+    if delivery.state == WAITING and (scheduled(delivery.event) or 0) > now then
+        return false
     end
     if name == '' and not since then
         return true

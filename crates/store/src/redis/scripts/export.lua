@@ -82,8 +82,8 @@ end
 
 function sections.events()
     each(root .. 'events', function(event)
-        local head, payload, key = unpack(call('HMGET', root .. 'event:' .. event, 'head', 'payload', 'key'))
-        add({ event, head, payload, key or '', int(read_head(head).first) }, #payload)
+        local head, payload, key, extra = unpack(event_row(event))
+        add({ event, head, payload, key, extra, int(read_head(head).first) }, #payload)
     end)
 end
 

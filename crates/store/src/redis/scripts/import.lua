@@ -99,8 +99,8 @@ function sections.subscriptions.store(item)
     changed(lane)
 end
 
--- ID, type, time, md5, payload, first position, number of deliveries, key (empty: none).
-sections.events = { values = 8 }
+-- ID, type, time, md5, payload, first position, number of deliveries, key, extra, source, at (each of the last four empty: none).
+sections.events = { values = 11 }
 
 function sections.events.check(item)
     item.is_there = call('EXISTS', root .. 'event:' .. item[1]) == 1
@@ -115,10 +115,7 @@ end
 
 function sections.events.store(item)
     local head = item[4] .. table.concat({ item[3], item[6], item[7], item[2] }, ' ')
-    call('HSET', root .. 'event:' .. item[1], 'head', head, 'payload', item[5])
-    if item[8] ~= '' then
-        call('HSET', root .. 'event:' .. item[1], 'key', item[8])
-    end
+    put_event(item[1], head, item[5], unpack(item, 8, 11))
     call('ZADD', root .. 'events', item[3], item[1])
     local count = tonumber(item[7])
     local last = tonumber(item[6]) + count - 1

@@ -20,7 +20,9 @@
 --   order:L              zset of what has not ended and has a group, `GROUP:SEQUENCE:POSITION`, in that order
 --   got:L                stream of all of a lane's deliveries, `POSITION-0`: a tenth of a sorted set's memory
 --   lanes                zset of the ids of active subscriptions by when the next delivery is due, which is not before `probe`
---   event:E              hash: head, payload, key, and an attempt in `OFFSET.NUMBER` for each
+--   event:E              hash: head, payload, key, extra (JSON), source, at (it is not due before), and an attempt in
+--                        `OFFSET.NUMBER` for each
+--   source:S             set of E whose source is S
 --   events               zset of E by time
 --   deliveries:B         hash of 64 deliveries, small enough that Redis packs it: 100 bytes less for each
 --   leases               zset of incarnations by expiry               servers     set of those that are servers
@@ -194,6 +196,37 @@ local function leave_group(delivery)
     end
 end
 
+-- Before this time (ms) an event's deliveries are not due, if it is scheduled.
+local function scheduled(event)
+    return tonumber(call('HGET', root .. 'event:' .. event, 'at') or nil)
+end
+
+local function due_time(event)
+    local time = read_head(call('HGET', root .. 'event:' .. event, 'head')).time
+    return int(math.max(tonumber(time), scheduled(event) or 0))
+end
+
+-- An event without its deliveries as it is answered: head, payload, key, extra.
+local function event_row(event)
+    local row = call('HMGET', root .. 'event:' .. event, 'head', 'payload', 'key', 'extra')
+    row[3], row[4] = row[3] or '', row[4] or ''
+    return row
+end
+
+-- Keeps an event without its deliveries: head, payload, key, extra, source, at (each of the last four empty: none).
+local function put_event(event, head, payload, key, extra, source, at)
+    local name = root .. 'event:' .. event
+    call('HSET', name, 'head', head, 'payload', payload)
+    for field, value in pairs({ key = key, extra = extra, source = source, at = at }) do
+        if value ~= '' then
+            call('HSET', name, field, value)
+        end
+    end
+    if source ~= '' then
+        call('SADD', root .. 'source:' .. source, event)
+    end
+end
+
 -- Makes the head of a group due, unless it is held or due already.
 local function promote_head(lane, group)
     local position = in_order(lane, group, 1)[1]
@@ -203,7 +236,7 @@ local function promote_head(lane, group)
     end
     local due, member = root .. 'due:' .. lane, place(position)
     if not call('ZSCORE', due, member) then
-        local time = due_as_head[position] or read_head(call('HGET', root .. 'event:' .. head.event, 'head')).time
+        local time = due_as_head[position] or due_time(head.event)
         call('ZADD', due, time, member)
     end
 end

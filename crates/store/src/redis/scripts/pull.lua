@@ -1,5 +1,5 @@
 -- ARGV: subscription's id, the place to begin after, limit, most bytes. Answers for each: position, its place, event, head, payload,
--- key.
+-- key, extra.
 local lane = call('HGET', root .. 'lane-ids', ARGV[1])
 local after, limit, max_bytes = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local answer, bytes = { 'ok' }, 0
@@ -12,10 +12,9 @@ for _, position in ipairs(behind(lane, '0', after, limit)) do
         break
     end
     if delivery.state == WAITING then
-        local head, payload, key = unpack(call('HMGET', root .. 'event:' .. delivery.event, 'head', 'payload', 'key'))
-        answer[#answer + 1] =
-            { int(position), int(delivery.sequence), delivery.event, head, payload, key or '' }
-        bytes = bytes + #payload
+        local row = event_row(delivery.event)
+        answer[#answer + 1] = { int(position), int(delivery.sequence), delivery.event, unpack(row) }
+        bytes = bytes + #row[2]
     end
 end
 return answer

@@ -76,6 +76,10 @@ for _, event in ipairs(old) do
         for _, delivery in ipairs(deliveries) do
             expired = expired + (take_away(delivery) and 1 or 0)
         end
+        local source = call('HGET', root .. 'event:' .. event, 'source')
+        if source then
+            call('SREM', root .. 'source:' .. source, event)
+        end
         call('UNLINK', root .. 'event:' .. event)
         call('ZREM', root .. 'events', event)
         events, gone = events + 1, gone + #deliveries

@@ -129,6 +129,7 @@ impl Sender {
             md5: ContentMd5::of("x", payload.get()).unwrap(),
             payload,
             key: None,
+            extra: None,
         };
         let catalogue = self.store.changes_since(Default::default()).await?.version;
         let recipients =
