@@ -101,6 +101,11 @@ id!(
     NoticeId,
     "ntc_"
 );
+id!(
+    /// A replay's id.
+    ReplayId,
+    "rpl_"
+);
 
 macro_rules! random_id {
     ($($name:ident),*) => {$(
@@ -120,7 +125,7 @@ macro_rules! random_id {
         }
     )*};
 }
-random_id!(AccountId, SubscriptionId, EventId, NoticeId);
+random_id!(AccountId, SubscriptionId, EventId, NoticeId, ReplayId);
 
 impl EventId {
     /// Of all ids of events of this time and later the least possible one.

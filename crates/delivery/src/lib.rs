@@ -18,6 +18,7 @@ pub mod notices;
 pub mod parts;
 pub mod pass;
 pub mod recorder;
+pub mod replay;
 pub mod scheduler;
 pub mod service;
 pub mod target;

@@ -28,6 +28,7 @@ use crate::{
     parts::Parts,
     pass,
     recorder::Recorder,
+    replay,
     scheduler::Bounds,
     target::{Defaults, Targets},
 };
@@ -169,6 +170,8 @@ impl Service {
             Arc::new(Acceptor::new(Arc::clone(&dispatcher), settings.deduplicate, settings.operators.clone()));
         let (telling, posting, mailer) = (Arc::clone(&dispatcher), Arc::clone(&acceptor), resources.mailer.clone());
         background.spawn(async move { notices::give(telling.parts(), &posting, mailer.as_deref()).await });
+        let (working, replaying) = (Arc::clone(&dispatcher), Arc::clone(&acceptor));
+        background.spawn(async move { replay::run(working.parts(), &replaying).await });
         Ok(Self { acceptor, dispatcher, lease, recorder, background, keeper })
     }
 

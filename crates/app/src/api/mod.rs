@@ -14,6 +14,7 @@ mod problems;
 mod pull;
 mod query;
 mod redelivery;
+mod replays;
 mod requests;
 mod subscription_view;
 mod subscriptions;
@@ -156,7 +157,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 24] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 26] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -172,6 +173,8 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 24] {
         ("/webhooks/subscriptions/{id}/deliveries", deliveries::list_routes()),
         ("/webhooks/subscriptions/{id}/events", pull::routes()),
         ("/webhooks/subscriptions/{id}/redeliver", redelivery::subscription_routes()),
+        ("/webhooks/subscriptions/{id}/replays", replays::routes()),
+        ("/webhooks/subscriptions/{id}/replays/{replay}", replays::one_routes()),
         ("/webhooks/deliveries/{id}", deliveries::routes()),
         ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),
         ("/webhooks/trigger", trigger::routes()),

@@ -19,8 +19,8 @@ use utoipa::{
 };
 
 use super::{
-    accounts, deliveries, error::Problem, events, health, problems, pull, redelivery, subscriptions, test_delivery,
-    tokens, trigger, webhook_keys,
+    accounts, deliveries, error::Problem, events, health, problems, pull, redelivery, replays, subscriptions,
+    test_delivery, tokens, trigger, webhook_keys,
 };
 
 #[derive(OpenApi)]
@@ -53,6 +53,10 @@ use super::{
         pull::fetch,
         redelivery::one,
         redelivery::since,
+        replays::list,
+        replays::create,
+        replays::show,
+        replays::change,
         webhook_keys::keys,
         trigger::trigger,
         events::list,
@@ -67,6 +71,7 @@ use super::{
     tags(
         (name = "Accounts", description = "Who consumes events."),
         (name = "Subscriptions", description = "What an account gets, and where."),
+        (name = "Replays", description = "Past events once more, as jobs."),
         (name = "Events", description = "What producers send, and what has become of it."),
         (name = "Service", description = "What the service says of itself."),
     ),

@@ -71,6 +71,19 @@ pub fn id<T: FromStr<Err: Display>>(segment: Segment) -> Result<T, ApiError> {
     text.parse().map_err(|error: T::Err| ApiError::not_found(error.to_string()))
 }
 
+/// The two parts of a path where ids belong, if they are text at all.
+pub type Segments = Result<Path<(String, String)>, PathRejection>;
+
+/// Reads two ids from a path. Malformed ones name nothing, so that they are not found.
+pub fn two_ids<S, T>(segments: Segments) -> Result<(S, T), ApiError>
+where
+    S: FromStr<Err: Display>,
+    T: FromStr<Err: Display>,
+{
+    let Path((first, second)) = segments.map_err(|rejection| ApiError::not_found(rejection.body_text()))?;
+    Ok((id(Ok(Path(first)))?, id(Ok(Path(second)))?))
+}
+
 /// A page of a list, as it is answered.
 #[derive(serde::Serialize, ToSchema)]
 pub struct List<T> {

@@ -317,6 +317,51 @@ pub enum NewEvents {
     Batch(Vec<NewEvent>),
 }
 
+/// Which past events go to a subscription once more.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReplay {
+    /// Those of this time or later.
+    #[schema(format = DateTime)]
+    since: String,
+    /// Those of earlier times; now, if left out.
+    #[schema(format = DateTime)]
+    until: Option<String>,
+    /// Only those of these types: types or patterns with commas between them.
+    event: Option<String>,
+    /// Only those that this JSONPath query (RFC 9535) selects, beside the subscription's own filter.
+    #[schema(max_length = 1024)]
+    filter: Option<String>,
+    /// At most so many events in a second; 100 if left out.
+    #[schema(minimum = 1, maximum = 10000)]
+    rate: Option<u32>,
+    /// Only count what would be sent.
+    #[schema(nullable = false)]
+    preview: Option<bool>,
+}
+
+/// What is to change of a replay.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayChange {
+    state: Option<WantedReplayState>,
+    /// At most so many events in a second.
+    #[schema(minimum = 1, maximum = 10000)]
+    rate: Option<u32>,
+}
+
+/// Where a replay may be sent.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WantedReplayState {
+    /// It goes on.
+    Running,
+    /// It rests.
+    Paused,
+    /// It ends.
+    Cancelled,
+}
+
 /// Which deliveries are sent again.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -15,6 +15,7 @@ mod listen;
 mod migrate;
 mod outbox;
 mod remote;
+mod replay;
 mod resend;
 mod serve;
 mod store;
@@ -90,6 +91,7 @@ enum Command {
     #[command(alias = "events")]
     Event(event::Args),
     Delivery(delivery::Args),
+    Replay(replay::Args),
     Apply(apply::ApplyArgs),
     Export(apply::ExportArgs),
     Outbox(outbox::Args),
@@ -223,6 +225,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Subscription(args) => subscription::run(global, args).await,
         Command::Event(args) => event::run(global, args).await,
         Command::Delivery(args) => delivery::run(global, args).await,
+        Command::Replay(args) => replay::run(global, args).await,
         Command::Apply(args) => apply::apply(global, args).await,
         Command::Export(args) => apply::export(global, args).await,
         Command::Outbox(args) => outbox::run(global, args).await,

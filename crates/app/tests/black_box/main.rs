@@ -41,6 +41,7 @@ mod pulling;
 mod redelivering;
 mod refusals;
 mod rekeying;
+mod replaying;
 mod resending;
 mod restarts;
 mod retrying;

@@ -22,6 +22,7 @@ struct Scene {
     subscription: String,
     event: String,
     delivery: String,
+    replay: String,
 }
 
 impl Scene {
@@ -36,14 +37,19 @@ impl Scene {
         let wish = json!({"name": "looking", "scope": "read"});
         let looking = ada.request(Method::POST, "/webhooks/account/tokens").json(&wish).send().await.expect(201);
         let looking = looking["access_token"].as_str().unwrap().to_owned();
-        Self { home, server, ada, bob, looking, subscription, event, delivery }
+        let wish = json!({"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"});
+        let replays = format!("/webhooks/subscriptions/{subscription}/replays");
+        let replay = ada.request(Method::POST, &replays).json(&wish).send().await.expect(201);
+        let replay = replay["id"].as_str().unwrap().to_owned();
+        Self { home, server, ada, bob, looking, subscription, event, delivery, replay }
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 25] {
+    fn routes(&self) -> [Route; 29] {
         use Owner::{Account, Nobody, Producer, Registrar};
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
         let delivery = format!("/webhooks/deliveries/{}", self.delivery);
+        let replay = format!("{subscription}/replays/{}", self.replay);
         let url = "http://127.0.0.1:3/2";
         let since = json!({"since": "2026-01-01T00:00:00Z"});
         let token = json!({"name": "writing", "scope": "write"});
@@ -60,7 +66,11 @@ impl Scene {
             Route(Method::POST, format!("{subscription}/rotate-secret"), None, Account, 200),
             Route(Method::POST, format!("{subscription}/verify"), None, Account, 200),
             Route(Method::POST, format!("{subscription}/test"), Some(json!({"event": "e"})), Account, 200),
-            Route(Method::POST, format!("{subscription}/redeliver"), Some(since), Account, 202),
+            Route(Method::POST, format!("{subscription}/redeliver"), Some(since.clone()), Account, 202),
+            Route(Method::GET, format!("{subscription}/replays"), None, Account, 200),
+            Route(Method::POST, format!("{subscription}/replays"), Some(since), Account, 201),
+            Route(Method::GET, replay.clone(), None, Account, 200),
+            Route(Method::PATCH, replay, Some(json!({"rate": 1})), Account, 200),
             Route(Method::DELETE, subscription, None, Account, 204),
             Route(Method::GET, delivery.clone(), None, Account, 200),
             Route(Method::POST, format!("{delivery}/redeliver"), None, Account, 409),

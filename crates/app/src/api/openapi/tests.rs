@@ -105,7 +105,9 @@ async fn every_route_is_described() {
     let rig = Rig::new().await;
     let mut routed = BTreeSet::new();
     for (path, _) in api::routes() {
-        let request = Request::builder().method("NONE").uri(path.replace("{id}", "x").replace("{name}", "x"));
+        let request = Request::builder()
+            .method("NONE")
+            .uri(path.replace("{id}", "x").replace("{name}", "x").replace("{replay}", "x"));
         let (status, headers, _) = rig.answer(request, String::new()).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         let allowed = headers["allow"].to_str().unwrap().split(',').filter(|method| *method != "HEAD");
@@ -247,6 +249,9 @@ async fn check_answer(
     let event = json!({"event": "relation_added", "payload": user});
     let event = rig.post("/webhooks/trigger", "trigger", &event).await;
 
+    let replays = format!("/webhooks/subscriptions/{}/replays", subscription["id"].as_str().unwrap());
+    let replay = rig.post(&replays, access, &json!({"since": "2026-01-01T00:00:00Z"})).await;
+
     let id = match path.split('/').nth(2) {
         Some("events") => event["id"].clone(),
         Some("deliveries") => rig.ended_delivery(&subscription, access).await,
@@ -254,7 +259,11 @@ async fn check_answer(
     };
     let mut request = Request::builder()
         .method(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap())
-        .uri(path.replace("{id}", id.as_str().unwrap()).replace("{name}", "reporting"))
+        .uri(
+            path.replace("{id}", id.as_str().unwrap())
+                .replace("{name}", "reporting")
+                .replace("{replay}", replay["id"].as_str().unwrap()),
+        )
         .header("content-type", media_type);
     if let Some(scheme) = operation["security"][0].as_object().and_then(|schemes| schemes.keys().next()) {
         let token = if scheme == "access" { access } else { scheme.as_str() };
