@@ -21,7 +21,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long nobody else works at a job that its holder says nothing more of.
-const HOLD: Duration = Duration::from_secs(15);
+const HOLD: Duration = Duration::from_secs(4);
 
 /// The most events that a step looks at.
 const STEP: u32 = 500;
