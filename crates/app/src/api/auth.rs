@@ -2,20 +2,44 @@
 
 use hookcast_core::{
     account::Account,
+    event::EventType,
     token::{Scope, TokenHash},
 };
 use hookcast_store::access::Bearer;
 use http::{HeaderMap, header};
 use secrecy::SecretString;
 
-use super::{ApiState, error::ApiError};
+use super::{
+    ApiState,
+    error::ApiError,
+    trigger_tokens::{self, NamedProducer},
+};
 use crate::config::RegistrationMode;
 
 /// Whose token it is.
 enum Role {
     Registrar,
-    Producer,
+    Producer(Producer),
     Consumer(Bearer),
+}
+
+/// Who triggers events, and looks at them.
+#[derive(Debug)]
+pub enum Producer {
+    /// Whoever has the trigger token of the settings: all types are theirs.
+    Main,
+    /// Whoever has a token of a name, for some types.
+    Named(NamedProducer),
+}
+
+impl Producer {
+    /// Whether a type is theirs.
+    pub fn may(&self, event: &EventType) -> bool {
+        match self {
+            Self::Main => true,
+            Self::Named(producer) => producer.events.matches(event),
+        }
+    }
 }
 
 /// Lets those register accounts who may.
@@ -34,14 +58,25 @@ pub async fn registrar(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiE
 }
 
 /// Lets those trigger events and look at them who may.
-pub async fn producer(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+pub async fn producer(state: &ApiState, headers: &HeaderMap) -> Result<Producer, ApiError> {
     let hash = bearer(headers)?;
     if hash == state.trigger_token {
-        return Ok(());
+        return Ok(Producer::Main);
     }
     match role(state, hash).await? {
-        Role::Producer => Ok(()),
+        Role::Producer(producer) => Ok(producer),
         _ => Err(ApiError::forbidden("this takes the trigger token, and yours is another valid one")),
+    }
+}
+
+/// Lets those see to types and to the tokens of producers who may.
+pub async fn main_producer(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+    match producer(state, headers).await? {
+        Producer::Main => Ok(()),
+        Producer::Named(producer) => Err(ApiError::forbidden(format!(
+            "this takes the trigger token of the server's settings, and `{}` is for some types of event",
+            producer.name
+        ))),
     }
 }
 
@@ -85,7 +120,13 @@ async fn role(state: &ApiState, hash: TokenHash) -> Result<Role, ApiError> {
         return Ok(Role::Registrar);
     }
     if hash == state.trigger_token {
-        return Ok(Role::Producer);
+        return Ok(Role::Producer(Producer::Main));
+    }
+    if let Some(producer) = state.producers.get(&*state.store).await?.get(&trigger_tokens::hex(hash)) {
+        if producer.expires_at.is_some_and(|end| end <= state.clock.now()) {
+            return Err(ApiError::unauthorized(format!("the token `{}` has expired: use another one", producer.name)));
+        }
+        return Ok(Role::Producer(Producer::Named(producer.clone())));
     }
     let found = state.store.bearer(hash).await?.ok_or_else(unknown)?;
     match found.token.expires_at {

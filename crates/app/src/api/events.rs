@@ -28,7 +28,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
-    ApiState, auth, deliveries,
+    ApiState,
+    auth::{self, Producer},
+    deliveries,
     error::ApiError,
     problems::{Missing, Parameters, Protected},
     query::{self, PageParameters},
@@ -154,9 +156,12 @@ pub async fn show(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    auth::producer(&state, &headers).await?;
+    let producer = auth::producer(&state, &headers).await?;
     let page = query::page(&uri)?;
     let record = state.store.event(query::id(id)?, page).await.map_err(not_found)?;
+    if !producer.may(&record.event.event_type) {
+        return Err(not_found(StoreError::NotFound));
+    }
     let unreached = unreached(&record);
     let not_sent = if page.cursor.is_none() { state.not_sent(&record) } else { Vec::new() };
     let now = state.clock.now();
@@ -187,10 +192,12 @@ struct Wanted {
     since: Timestamp,
     until: Timestamp,
     ascending: bool,
+    /// Only what is theirs.
+    producer: Producer,
 }
 
 impl Wanted {
-    async fn read(state: &ApiState, uri: &Uri) -> Result<Self, ApiError> {
+    async fn read(state: &ApiState, uri: &Uri, producer: Producer) -> Result<Self, ApiError> {
         let account = match query::parsed::<String>(uri, "account")? {
             None => None,
             Some(user_id) => {
@@ -211,11 +218,13 @@ impl Wanted {
             // Nothing is of a later time than now, but by the clock of another node.
             until: query::time(uri, "until")?.unwrap_or_else(|| state.clock.now().plus(CLOCKS_APART)),
             ascending,
+            producer,
         })
     }
 
     fn has(&self, event: &Event) -> bool {
-        self.types.as_ref().is_none_or(|types| types.matches(&event.event_type))
+        self.producer.may(&event.event_type)
+            && self.types.as_ref().is_none_or(|types| types.matches(&event.event_type))
             && self.account.is_none_or(|account| event.account() == Some(account))
     }
 
@@ -287,11 +296,11 @@ struct Events {
     )
 )]
 pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
-    auth::producer(&state, &headers).await?;
+    let producer = auth::producer(&state, &headers).await?;
     let limit = query::page_limit(&uri)?;
     let after = query::parsed::<EventId>(&uri, "cursor")
         .map_err(|_| ApiError::invalid_field("cursor", "must be the `next_cursor` of an earlier answer"))?;
-    let wanted = Wanted::read(&state, &uri).await?;
+    let wanted = Wanted::read(&state, &uri, producer).await?;
     let (events, next_cursor) = wanted.find(&state, after, limit).await?;
     let mut data = Vec::with_capacity(events.len());
     for event in events {
@@ -327,10 +336,13 @@ pub async fn cancel(
     id: query::Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    auth::producer(&state, &headers).await?;
+    let producer = auth::producer(&state, &headers).await?;
     let id: EventId = query::id(id)?;
-    let page = PageRequest { limit: 1, cursor: None };
-    let total = state.store.event(id, page).await.map_err(not_found)?.total;
+    let EventRecord { event, total, .. } =
+        state.store.event(id, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
+    if !producer.may(&event.event_type) {
+        return Err(not_found(StoreError::NotFound));
+    }
     let cancelled = state.store.cancel(id).await.map_err(not_found)?;
     // What waited behind it may go now.
     state.dispatcher.wake();

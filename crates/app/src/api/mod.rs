@@ -3,9 +3,11 @@
 mod accounts;
 mod auth;
 mod body;
+mod cached;
 mod consent;
 mod deliveries;
 mod error;
+mod event_types;
 mod events;
 mod fields;
 mod health;
@@ -21,11 +23,13 @@ mod subscriptions;
 mod test_delivery;
 mod tokens;
 mod trigger;
+mod trigger_tokens;
 mod webhook_keys;
 mod why;
 mod wishes;
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc,
@@ -42,11 +46,14 @@ use hookcast_delivery::{
     service::{Resources, Service},
     target::Targets,
 };
-use hookcast_store::Store;
+use hookcast_store::{Store, documents::Kind};
 use tokio::sync::Semaphore;
 
 pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
-use self::{error::ApiError, pull::Fetchers, test_delivery::Trials};
+use self::{
+    cached::Cached, error::ApiError, event_types::Types, pull::Fetchers, test_delivery::Trials,
+    trigger_tokens::NamedProducer,
+};
 use crate::{
     config::{Config, Limits, RegistrationMode},
     lifecycle,
@@ -77,6 +84,12 @@ pub struct Inner {
     trials: Trials,
     /// Who waits for events to fetch.
     fetchers: Fetchers,
+    /// Producers with tokens of their own.
+    producers: Cached<HashMap<String, NamedProducer>>,
+    /// Types of event that are known.
+    types: Cached<Types>,
+    /// Whether no others are taken.
+    event_types_required: bool,
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
     trigger_token: TokenHash,
@@ -113,6 +126,9 @@ impl ApiState {
             origin: config.delivery.origin.clone(),
             trials: Trials::default(),
             fetchers: Fetchers::default(),
+            producers: Cached::new(Kind::TriggerTokens, trigger_tokens::by_hash),
+            types: Cached::new(Kind::EventTypes, event_types::by_name),
+            event_types_required: config.event_types.required,
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),
             trigger_token: TokenHash::of(&tokens.trigger),
@@ -157,7 +173,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 26] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 30] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -178,6 +194,10 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 26] {
         ("/webhooks/deliveries/{id}", deliveries::routes()),
         ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),
         ("/webhooks/trigger", trigger::routes()),
+        ("/webhooks/trigger-tokens", trigger_tokens::routes()),
+        ("/webhooks/trigger-tokens/{name}", trigger_tokens::one_routes()),
+        ("/webhooks/event-types", event_types::routes()),
+        ("/webhooks/event-types/{event}", event_types::one_routes()),
         ("/webhooks/events", events::list_routes()),
         ("/webhooks/events/{id}", events::routes()),
         ("/webhooks/events/{id}/cancel", events::cancel_routes()),

@@ -19,8 +19,8 @@ use utoipa::{
 };
 
 use super::{
-    accounts, deliveries, error::Problem, events, health, problems, pull, redelivery, replays, subscriptions,
-    test_delivery, tokens, trigger, webhook_keys,
+    accounts, deliveries, error::Problem, event_types, events, health, problems, pull, redelivery, replays,
+    subscriptions, test_delivery, tokens, trigger, trigger_tokens, webhook_keys,
 };
 
 #[derive(OpenApi)]
@@ -59,6 +59,13 @@ use super::{
         replays::change,
         webhook_keys::keys,
         trigger::trigger,
+        trigger_tokens::list,
+        trigger_tokens::create,
+        trigger_tokens::remove,
+        event_types::list,
+        event_types::show,
+        event_types::put,
+        event_types::remove,
         events::list,
         events::show,
         events::cancel,

@@ -49,6 +49,32 @@ pub struct NewAccessToken {
     expires_at: Option<String>,
 }
 
+/// A token for a producer.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTriggerToken {
+    /// What you call it: letters, digits and `_ - .`.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")]
+    name: String,
+    /// What it is for.
+    event: EventTypes,
+    /// When it ends to be valid, which must be to come; never, where it is not there.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// What is known of a type of event.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventTypeWish {
+    /// What it means, for people.
+    description: Option<String>,
+    /// What its payloads must be like: a JSON Schema (draft 2020-12) that refers to nothing elsewhere.
+    schema: Option<Value>,
+    /// A payload as it may be, which the schema must allow.
+    example: Option<Value>,
+}
+
 /// A type of event or a pattern, in which a `*` stands for any run of characters; or a list of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]

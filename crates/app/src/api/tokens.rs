@@ -134,7 +134,7 @@ pub async fn create(State(state): State<ApiState>, request: Request) -> Result<R
 }
 
 /// Reads when a token ends to be valid.
-fn end(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+pub fn end(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
     Timestamp::parse(text).filter(|end| *end > now).ok_or_else(|| {
         ApiError::invalid_field(
             "expires_at",

@@ -112,7 +112,7 @@ enum Texts<'a> {
     )
 )]
 pub async fn trigger(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
-    auth::producer(&state, request.headers()).await?;
+    let producer = auth::producer(&state, request.headers()).await?;
     let media_type = body::media_type(request.headers())?;
     let key = idempotency_key(request.headers())?;
     let body = body::read(&state, request, state.limits.request_size).await?;
@@ -127,6 +127,13 @@ pub async fn trigger(State(state): State<ApiState>, request: Request) -> Result<
         Texts::One(text) => (vec![draft(text, &rules)?], false),
         Texts::Many(texts) => (drafts(&texts, &rules)?, true),
     };
+    let types = state.types.get(&*state.store).await?;
+    for (index, draft) in drafts.iter().enumerate() {
+        let event = &draft.submission.event;
+        let allowed =
+            if producer.may(&event.event_type) { state.check_type(&types, event) } else { Err(not_yours(event)) };
+        allowed.map_err(|error| if is_batch { error.at(index) } else { error })?;
+    }
     let submissions = address(&state, drafts, is_batch).await?;
     let accepted = state.acceptor.accept(submissions, idempotency, body).await?;
 
@@ -206,6 +213,11 @@ fn elements(text: &str, max: usize) -> Result<(Vec<&str>, usize), serde_json::Er
     let elements = Elements(max).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(elements)
+}
+
+/// 403: the token is for other types.
+fn not_yours(event: &Event) -> ApiError {
+    ApiError::forbidden(format!("your token is not for events of the type `{}`", event.event_type))
 }
 
 fn drafts(texts: &[&str], rules: &Rules) -> Result<Vec<Draft>, ApiError> {

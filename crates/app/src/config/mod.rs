@@ -63,6 +63,8 @@ pub struct Config {
     pub encryption: Encryption,
     /// Who gets notices.
     pub notices: Notices,
+    /// Which types of event there are.
+    pub event_types: EventTypes,
     /// A producer's outbox to publish.
     pub outbox: Outbox,
     /// Whether an event that was there before is sent again.
@@ -212,6 +214,13 @@ pub struct Encryption {
 pub struct Notices {
     /// Accounts that get everybody's, by `user_id`.
     pub operators: Vec<String>,
+}
+
+/// Which types of event there are.
+#[derive(Clone, Debug)]
+pub struct EventTypes {
+    /// Whether only those are taken that are described.
+    pub required: bool,
 }
 
 /// A producer's outbox to publish.

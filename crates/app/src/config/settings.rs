@@ -11,8 +11,8 @@ use hookcast_core::{
 use tracing::Level;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, Limits, Log, LogFormat, Mail, NodeRole,
-    Notices, Outbox, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
+    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, EventTypes, Limits, Log, LogFormat,
+    Mail, NodeRole, Notices, Outbox, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
         Invalid, Raw, address, choice, database_url, duration, integer, line, mail_server, mailbox, masked, network,
         number, path, plain, ports, proxy, size, token, url_masked,
@@ -404,6 +404,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.notices.operators, raw.list(100, |text| Some(text.to_owned()))),
     },
     Setting {
+        key: "event_types.required",
+        default: "false",
+        doc: "Whether events are taken only of types that are described with `PUT /webhooks/event-types/TYPE`.",
+        allowed: "`true` or `false`",
+        show: plain,
+        set: |config, raw| put(&mut config.event_types.required, raw.one(choice(TRUTH))),
+    },
+    Setting {
         key: "outbox.from",
         default: "",
         doc: "The database of a producer whose outbox this node publishes, as `hookcast outbox` does: PostgreSQL or Redis. Of several \
@@ -685,6 +693,7 @@ impl Config {
             },
             encryption: Encryption { master_keys: Vec::new() },
             notices: Notices { operators: Vec::new() },
+            event_types: EventTypes { required: false },
             outbox: Outbox { from: None, name: String::new() },
             deduplicate: Deduplicate::default(),
             retention: Retention { age: Duration::ZERO },

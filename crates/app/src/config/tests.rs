@@ -129,6 +129,7 @@ fn defaults() {
         },
         encryption: Encryption { master_keys: vec![] },
         notices: Notices { operators: vec![] },
+        event_types: EventTypes { required: false },
         outbox: Outbox { from: None, name: "outbox".into() },
         deduplicate: Deduplicate::Off,
         retention: Retention { age: seconds(90 * 86_400) },

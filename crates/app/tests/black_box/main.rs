@@ -51,3 +51,4 @@ mod subscriptions;
 mod tokens;
 mod triggering;
 mod trying;
+mod typing;

@@ -41,11 +41,19 @@ impl Scene {
         let replays = format!("/webhooks/subscriptions/{subscription}/replays");
         let replay = ada.request(Method::POST, &replays).json(&wish).send().await.expect(201);
         let replay = replay["id"].as_str().unwrap().to_owned();
+        // From here on nothing becomes of it.
+        let path = format!("{replays}/{replay}");
+        let ended = ada.request(Method::PATCH, &path).json(&json!({"state": "cancelled"})).send().await;
+        ended.expect(200);
+        let producer = |method, path| server.http.request(method, path).bearer(TRIGGER_TOKEN);
+        let token = json!({"name": "a", "event": "f"});
+        producer(Method::POST, "/webhooks/trigger-tokens").json(&token).send().await.expect(201);
+        producer(Method::PUT, "/webhooks/event-types/t").json(&json!({})).send().await.expect(201);
         Self { home, server, ada, bob, looking, subscription, event, delivery, replay }
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 29] {
+    fn routes(&self) -> [Route; 36] {
         use Owner::{Account, Nobody, Producer, Registrar};
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
         let delivery = format!("/webhooks/deliveries/{}", self.delivery);
@@ -56,6 +64,19 @@ impl Scene {
         [
             Route(Method::POST, "/webhooks/account".into(), Some(json!({"user_id": "cyd"})), Registrar, 201),
             Route(Method::POST, "/webhooks/trigger".into(), Some(json!({"event": "f", "payload": 1})), Producer, 202),
+            Route(Method::GET, "/webhooks/trigger-tokens".into(), None, Producer, 200),
+            Route(
+                Method::POST,
+                "/webhooks/trigger-tokens".into(),
+                Some(json!({"name": "b", "event": "f"})),
+                Producer,
+                201,
+            ),
+            Route(Method::DELETE, "/webhooks/trigger-tokens/a".into(), None, Producer, 204),
+            Route(Method::GET, "/webhooks/event-types".into(), None, Producer, 200),
+            Route(Method::GET, "/webhooks/event-types/t".into(), None, Producer, 200),
+            Route(Method::PUT, "/webhooks/event-types/t".into(), Some(json!({})), Producer, 200),
+            Route(Method::DELETE, "/webhooks/event-types/t".into(), None, Producer, 204),
             Route(Method::GET, "/webhooks/events".into(), None, Producer, 200),
             Route(Method::GET, format!("/webhooks/events/{}", self.event), None, Producer, 200),
             Route(Method::POST, format!("/webhooks/events/{}/cancel", self.event), None, Producer, 200),

@@ -47,6 +47,7 @@ fn bounds() {
         ("delivery.origin", &["events.example.org"], &["", "a b", "https://example.org"]),
         ("encryption.master_keys", &["", &key], &["hcmk_", "secret", &key[5..]]),
         ("notices.operators", &["", "ada,bob"], &[]),
+        ("event_types.required", &["true", "false"], &["on"]),
         ("outbox.from", &["", "postgres://h/d", "rediss://h"], &["sqlite://a.db", "outbox"]),
         ("outbox.name", &["shop.outbox"], &["", &long_line]),
         ("delivery.allow_networks", &["", "::/0,10.0.0.1"], &["private", &networks]),

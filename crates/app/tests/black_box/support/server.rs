@@ -59,7 +59,9 @@ impl Home {
     pub fn stored(&self) -> Vec<String> {
         let database = rusqlite::Connection::open(self.database()).unwrap();
         let mut rows = Vec::new();
-        for table in ["accounts", "subscriptions", "events", "deliveries", "fingerprints", "idempotency_keys"] {
+        for table in
+            ["accounts", "subscriptions", "events", "deliveries", "fingerprints", "idempotency_keys", "documents"]
+        {
             let mut statement = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_count();
             let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
