@@ -1,4 +1,4 @@
-//! The registration and the trigger token: configured, or made at the first start and kept beside the store.
+//! The registration, the trigger and the admin token: configured, or made at the first start and kept beside the store.
 
 use std::{
     fs::{self, OpenOptions},
@@ -17,13 +17,15 @@ use crate::config::Config;
 /// The file's name is the database's and this.
 const SUFFIX: &str = ".tokens.toml";
 
-/// The tokens of those who register accounts and of those who trigger events.
+/// The tokens of those who register accounts, trigger events, and see to everything.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     /// For `POST /webhooks/account`.
     pub registration: SecretString,
     /// For `POST /webhooks/trigger`.
     pub trigger: SecretString,
+    /// For `/webhooks/admin`, which nobody may use without one.
+    pub admin: Option<SecretString>,
     /// The file that has those of them that are not configured.
     pub file: Option<PathBuf>,
 }
@@ -69,12 +71,14 @@ impl Tokens {
         generated: impl FnOnce() -> anyhow::Result<(Generated, PathBuf)>,
     ) -> anyhow::Result<Self> {
         if let (Some(registration), Some(trigger)) = (&config.registration.token, &config.trigger.token) {
-            return Ok(Self { registration: registration.clone(), trigger: trigger.clone(), file: None });
+            let admin = config.admin.token.clone();
+            return Ok(Self { registration: registration.clone(), trigger: trigger.clone(), admin, file: None });
         }
         let (generated, file) = generated()?;
         Ok(Self {
             registration: config.registration.token.clone().unwrap_or(generated.registration),
             trigger: config.trigger.token.clone().unwrap_or(generated.trigger),
+            admin: config.admin.token.clone().or(generated.admin),
             file: Some(file),
         })
     }
@@ -96,6 +100,8 @@ fn file(config: &Config) -> anyhow::Result<PathBuf> {
 struct Generated {
     registration: SecretString,
     trigger: SecretString,
+    /// A file of an earlier version has none.
+    admin: Option<SecretString>,
 }
 
 impl Generated {
@@ -103,6 +109,7 @@ impl Generated {
         Self {
             registration: token::generate("hkc_registration_", rand::random()),
             trigger: token::generate("hkc_trigger_", rand::random()),
+            admin: Some(token::generate("hkc_admin_", rand::random())),
         }
     }
 
@@ -122,7 +129,8 @@ impl Generated {
                 .map(SecretString::from)
                 .with_context(|| format!("{} has no `{key}`: delete the file for new tokens", path.display()))
         };
-        Ok(Some(Self { registration: token("registration_token")?, trigger: token("trigger_token")? }))
+        let admin = table.contains_key("admin_token").then(|| token("admin_token")).transpose()?;
+        Ok(Some(Self { registration: token("registration_token")?, trigger: token("trigger_token")?, admin }))
     }
 
     /// Writes the file for its owner's eyes only, whole or not at all.
@@ -137,10 +145,12 @@ impl Generated {
         let written = writeln!(
             file,
             "# Made at the first start, for tokens that are not configured; one that is configured is in force instead of the\n\
-             # one here. Whoever reads this may register accounts and trigger events. Delete it for new tokens.\n\
-             registration_token = \"{}\"\ntrigger_token = \"{}\"",
+             # one here. Whoever reads this may register accounts, trigger events and see to\n\
+             # everything. Delete it for new tokens.\n\
+             registration_token = \"{}\"\ntrigger_token = \"{}\"\nadmin_token = \"{}\"",
             self.registration.expose_secret(),
-            self.trigger.expose_secret()
+            self.trigger.expose_secret(),
+            self.admin.as_ref().map_or("", |admin| admin.expose_secret())
         )
         .and_then(|()| file.sync_all())
         // A link, unlike a rename, leaves a file that is there already as it is.

@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookcast_core::clock::Clock;
-use hookcast_store::{Store, StoreError};
+use hookcast_core::clock::{Clock, Timestamp};
+use hookcast_store::{
+    Store, StoreError,
+    documents::{DocumentQuery, Expected, Kind},
+};
 
 use crate::dispatcher::Dispatcher;
 
@@ -44,6 +47,9 @@ pub async fn retain(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, age: Duratio
         if let Err(error) = purge(store, clock, age).await {
             tracing::warn!(%error, "old events cannot be taken away now");
         }
+        if let Err(error) = forget_changes(&**store, clock.now().minus(age)).await {
+            tracing::warn!(%error, "old notes of changes cannot be taken away now");
+        }
         tokio::time::sleep(PURGE_EVERY).await;
     }
 }
@@ -60,4 +66,33 @@ async fn purge(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, age: Duration) ->
         }
         tokio::time::sleep(PURGE_PAUSE).await;
     }
+}
+
+/// Notes of changes that are taken away at once.
+const CHANGES: u32 = 500;
+
+/// Takes away what was noted of changes before a time. The names of notes begin with their times.
+async fn forget_changes(store: &dyn Store, before: Timestamp) -> Result<(), StoreError> {
+    let end = change_name(before);
+    loop {
+        let query = DocumentQuery { after: None, descending: false, limit: CHANGES };
+        let found = store.documents(Kind::Audit, query).await?;
+        let old: Vec<_> = found.iter().take_while(|document| document.name < end).collect();
+        for document in &old {
+            match store.delete_document(Kind::Audit, &document.name, Expected::Any).await {
+                // Another node does the same.
+                Ok(()) | Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if old.len() < CHANGES as usize {
+            return Ok(());
+        }
+    }
+}
+
+/// What the names of the notes of changes at a time begin with.
+#[must_use]
+pub fn change_name(time: Timestamp) -> String {
+    format!("{:015}", time.as_millis().max(0))
 }

@@ -128,13 +128,13 @@ pub trait Catalogue: Send + Sync {
     /// [`StoreError::NotFound`] when it has no such subscription.
     async fn subscription(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionStatus, StoreError>;
 
-    /// An account's subscriptions, in the order of their making.
+    /// An account's subscriptions, or with `None` everybody's, in the order of their making.
     ///
     /// # Errors
     /// The store failed.
     async fn subscriptions(
         &self,
-        account: AccountId,
+        account: Option<AccountId>,
         page: PageRequest,
     ) -> Result<Page<SubscriptionStatus>, StoreError>;
 

@@ -59,7 +59,7 @@ impl From<Account> for View {
 /// An account with its token, which is shown this once.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RegisteredAccount)]
-struct WithToken<'a> {
+pub struct WithToken<'a> {
     user_id: &'a str,
     user_email: Option<&'a str>,
     #[schema(value_type = String, format = DateTime)]
@@ -67,7 +67,8 @@ struct WithToken<'a> {
     access_token: &'a str,
 }
 
-fn answer(status: StatusCode, account: &Account, token: &SecretString) -> Response {
+/// An account with its new token.
+pub fn answer(status: StatusCode, account: &Account, token: &SecretString) -> Response {
     let Account { user_id, user_email, created_at, .. } = account;
     let (user_email, created_at) = (user_email.as_deref(), *created_at);
     (status, Json(WithToken { user_id, user_email, created_at, access_token: token.expose_secret() })).into_response()
@@ -90,7 +91,12 @@ fn answer(status: StatusCode, account: &Account, token: &SecretString) -> Respon
 )]
 pub async fn register(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     auth::registrar(&state, request.headers()).await?;
-    let body = body::read_json(&state, request, body::SMALL).await?;
+    create(&state, request).await
+}
+
+/// Registers the account that a request describes.
+pub async fn create(state: &ApiState, request: Request) -> Result<Response, ApiError> {
+    let body = body::read_json(state, request, body::SMALL).await?;
     let mut fields = Fields::parse(&body.bytes)?;
     let user_id = fields.string("user_id")?.into_owned();
     let user_email = fields.optional_string("user_email")?.map(std::borrow::Cow::into_owned);

@@ -8,6 +8,8 @@ use hookcast_core::{
 use hookcast_store::access::Bearer;
 use http::{HeaderMap, header};
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ApiState,
@@ -20,7 +22,32 @@ use crate::config::RegistrationMode;
 enum Role {
     Registrar,
     Producer(Producer),
+    Operator,
     Consumer(Bearer),
+}
+
+/// Who asks, as it is noted.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "role", rename_all = "lowercase")]
+pub enum Asker {
+    /// Whoever has no token that is known, where none is wanted.
+    Anybody,
+    /// Whoever has the registration token.
+    Registrar,
+    /// Whoever has the trigger token of the settings, or one of a name.
+    Producer {
+        /// That name.
+        token: Option<String>,
+    },
+    /// Whoever has the admin token.
+    Operator,
+    /// An account.
+    Account {
+        /// Its name.
+        user_id: String,
+        /// The name of the access token.
+        token: String,
+    },
 }
 
 /// Who triggers events, and looks at them.
@@ -80,6 +107,36 @@ pub async fn main_producer(state: &ApiState, headers: &HeaderMap) -> Result<(), 
     }
 }
 
+/// Lets those see to everything who may.
+pub async fn operator(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+    let hash = bearer(headers)?;
+    match role(state, hash).await? {
+        Role::Operator => Ok(()),
+        _ if state.admin_token.is_none() => {
+            Err(ApiError::forbidden("this takes the admin token, and the server has none: set `admin.token`"))
+        }
+        _ => Err(ApiError::forbidden("this takes the admin token, and yours is another valid one")),
+    }
+}
+
+/// Who asks, whatever they may do.
+pub async fn asker(state: &ApiState, headers: &HeaderMap) -> Asker {
+    let role = match bearer(headers) {
+        Ok(hash) => role(state, hash).await.ok(),
+        Err(_) => None,
+    };
+    match role {
+        None => Asker::Anybody,
+        Some(Role::Registrar) => Asker::Registrar,
+        Some(Role::Producer(Producer::Main)) => Asker::Producer { token: None },
+        Some(Role::Producer(Producer::Named(producer))) => Asker::Producer { token: Some(producer.name) },
+        Some(Role::Operator) => Asker::Operator,
+        Some(Role::Consumer(found)) => {
+            Asker::Account { user_id: found.account.user_id, token: found.token.name.to_string() }
+        }
+    }
+}
+
 /// Finds whose access token it is, which may be one for looking only.
 pub async fn reader(state: &ApiState, headers: &HeaderMap) -> Result<Account, ApiError> {
     Ok(consumer(state, bearer(headers)?).await?.account)
@@ -121,6 +178,9 @@ async fn role(state: &ApiState, hash: TokenHash) -> Result<Role, ApiError> {
     }
     if hash == state.trigger_token {
         return Ok(Role::Producer(Producer::Main));
+    }
+    if Some(hash) == state.admin_token {
+        return Ok(Role::Operator);
     }
     if let Some(producer) = state.producers.get(&*state.store).await?.get(&trigger_tokens::hex(hash)) {
         if producer.expires_at.is_some_and(|end| end <= state.clock.now()) {

@@ -1,6 +1,7 @@
 //! The HTTP interface: a file per resource, each with its routes, its requests and its answers.
 
 mod accounts;
+mod admin;
 mod auth;
 mod body;
 mod cached;
@@ -15,6 +16,7 @@ mod openapi;
 mod problems;
 mod pull;
 mod query;
+mod rate_limit;
 mod redelivery;
 mod replays;
 mod requests;
@@ -51,7 +53,7 @@ use tokio::sync::Semaphore;
 
 pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
 use self::{
-    cached::Cached, error::ApiError, event_types::Types, pull::Fetchers, test_delivery::Trials,
+    cached::Cached, error::ApiError, event_types::Types, pull::Fetchers, rate_limit::Quota, test_delivery::Trials,
     trigger_tokens::NamedProducer,
 };
 use crate::{
@@ -93,6 +95,12 @@ pub struct Inner {
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
     trigger_token: TokenHash,
+    /// Where there is none, nobody is an operator.
+    admin_token: Option<TokenHash>,
+    /// How many requests may be made with a token.
+    quota: Quota,
+    /// How many of them to trigger events.
+    trigger_quota: Quota,
     /// Room for request bodies, in units of [`body::UNIT`] bytes.
     buffers: Arc<Semaphore>,
     is_stopping: Arc<AtomicBool>,
@@ -132,6 +140,9 @@ impl ApiState {
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),
             trigger_token: TokenHash::of(&tokens.trigger),
+            admin_token: tokens.admin.as_ref().map(TokenHash::of),
+            quota: Quota::new("requests", config.limits.requests),
+            trigger_quota: Quota::new("triggers", config.limits.triggers),
             buffers: Arc::new(Semaphore::new(body::units(config.limits.buffered))),
             is_stopping,
         }))
@@ -173,7 +184,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 30] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 37] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -193,6 +204,13 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 30] {
         ("/webhooks/subscriptions/{id}/replays/{replay}", replays::one_routes()),
         ("/webhooks/deliveries/{id}", deliveries::routes()),
         ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),
+        ("/webhooks/admin/accounts", admin::accounts::routes()),
+        ("/webhooks/admin/accounts/{user_id}", admin::accounts::one_routes()),
+        ("/webhooks/admin/accounts/{user_id}/rotate", admin::accounts::rotate_routes()),
+        ("/webhooks/admin/subscriptions", admin::subscriptions::routes()),
+        ("/webhooks/admin/subscriptions/{id}", admin::subscriptions::one_routes()),
+        ("/webhooks/admin/backlog", admin::backlog::routes()),
+        ("/webhooks/admin/audit", admin::audit::routes()),
         ("/webhooks/trigger", trigger::routes()),
         ("/webhooks/trigger-tokens", trigger_tokens::routes()),
         ("/webhooks/trigger-tokens/{name}", trigger_tokens::one_routes()),
@@ -210,7 +228,10 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 30] {
 
 /// The service. Each of its routes answers with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
-    routed(routes(), "there is no such path; see the README for those there are").with_state(state)
+    routed(routes(), "there is no such path; see the README for those there are")
+        .layer(middleware::from_fn_with_state(state.clone(), admin::audit::note))
+        .layer(middleware::from_fn_with_state(state.clone(), rate_limit::limit))
+        .with_state(state)
 }
 
 /// The routes of a node that only delivers.

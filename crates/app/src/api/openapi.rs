@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, deliveries, error::Problem, event_types, events, health, problems, pull, redelivery, replays,
+    accounts, admin, deliveries, error::Problem, event_types, events, health, problems, pull, redelivery, replays,
     subscriptions, test_delivery, tokens, trigger, trigger_tokens, webhook_keys,
 };
 
@@ -57,6 +57,15 @@ use super::{
         replays::create,
         replays::show,
         replays::change,
+        admin::accounts::list,
+        admin::accounts::create,
+        admin::accounts::show,
+        admin::accounts::remove,
+        admin::accounts::rotate,
+        admin::subscriptions::list,
+        admin::subscriptions::change,
+        admin::backlog::backlog,
+        admin::audit::list,
         webhook_keys::keys,
         trigger::trigger,
         trigger_tokens::list,
@@ -80,6 +89,7 @@ use super::{
         (name = "Subscriptions", description = "What an account gets, and where."),
         (name = "Replays", description = "Past events once more, as jobs."),
         (name = "Events", description = "What producers send, and what has become of it."),
+        (name = "Operators", description = "What those see and do who run the service."),
         (name = "Service", description = "What the service says of itself."),
     ),
     modifiers(&Shared)
@@ -98,7 +108,8 @@ impl Modify for Shared {
                 "The registration token. None is wanted where the server's `registration.mode` is `open`.",
             ),
             ("access", "An account's access token, which is shown when it is registered."),
-            ("trigger", "The trigger token, which producers have."),
+            ("trigger", "The trigger token, which producers have, or for some types one of a name."),
+            ("admin", "The admin token, which operators have."),
         ] {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(meaning)).build();
             components.add_security_scheme(name, SecurityScheme::Http(scheme));

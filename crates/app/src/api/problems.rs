@@ -74,7 +74,7 @@ macro_rules! groups {
 
 groups! {
     /// Of what takes a token.
-    Protected: 401 403 500 503;
+    Protected: 401 403 429 500 503;
     /// Of what reads a body.
     Body: 400 408 413 415 422 503;
     /// Of what reads parameters.
@@ -83,8 +83,6 @@ groups! {
     Missing: 404;
     /// Of what may contradict what is there.
     Conflicting: 409;
-    /// Of what one has one of at a time.
-    Busy: 429;
     /// Of what looks at the store.
     Stored: 500 503;
 }

@@ -35,7 +35,7 @@ use super::{
     ApiState, Inner, auth,
     error::ApiError,
     fields::Fields,
-    problems::{Busy, Conflicting, Missing, Parameters, Protected},
+    problems::{Conflicting, Missing, Parameters, Protected},
     query, subscriptions,
 };
 use crate::config::parse_duration;
@@ -193,7 +193,7 @@ struct Wanted {
                 "next_cursor": "p2a"})),
             (String = "text/event-stream", example = "id: p2a\nevent: relation_added\ndata: {\"hello\":\"world\"}\n\n")
         )),
-        Busy, Conflicting, Missing, Parameters, Protected
+        Conflicting, Missing, Parameters, Protected
     )
 )]
 pub async fn fetch(

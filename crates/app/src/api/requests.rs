@@ -111,6 +111,13 @@ pub struct SubscriptionChange {
     options: SubscriptionOptions,
 }
 
+/// Whether anything is sent.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActiveChange {
+    is_active: bool,
+}
+
 /// What may be chosen of a subscription.
 #[derive(Serialize, ToSchema)]
 pub struct SubscriptionOptions {

@@ -246,7 +246,7 @@ fn new_subscription(
 )]
 pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
     let account = auth::reader(&state, &headers).await?;
-    let page = state.store.subscriptions(account.id, query::page(&uri)?).await?;
+    let page = state.store.subscriptions(Some(account.id), query::page(&uri)?).await?;
     let views: Vec<View> = page.items.into_iter().map(|status| state.view_in_any_case(status)).collect();
     Ok(Json(List::new(views, page.next)).into_response())
 }

@@ -33,7 +33,7 @@ use super::{
     ApiState, auth, body,
     error::ApiError,
     fields::Fields,
-    problems::{Body, Busy, Conflicting, Missing, Protected},
+    problems::{Body, Conflicting, Missing, Protected},
     pull, query,
     requests::TestEvent,
     subscription_view::State as SubscriptionState,
@@ -149,7 +149,7 @@ struct GotFailure {
         (status = 200, description = "Whether it matches, and what came of sending it.", body = Answer,
             example = json!({"event": "relation_added", "id": "evt_01a20b9a994770c592af35a40ac4d63e", "matches": true,
             "pattern": true, "filter": null, "state": "active", "exchange": null})),
-        Body, Busy, Conflicting, Missing, Protected
+        Body, Conflicting, Missing, Protected
     )
 )]
 pub async fn try_out(

@@ -4,6 +4,7 @@
 //! wrong (as clap has it).
 
 mod account;
+mod admin;
 mod apply;
 mod check_config;
 mod completions;
@@ -92,6 +93,7 @@ enum Command {
     Event(event::Args),
     Delivery(delivery::Args),
     Replay(replay::Args),
+    Admin(admin::Args),
     Apply(apply::ApplyArgs),
     Export(apply::ExportArgs),
     Outbox(outbox::Args),
@@ -226,6 +228,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Event(args) => event::run(global, args).await,
         Command::Delivery(args) => delivery::run(global, args).await,
         Command::Replay(args) => replay::run(global, args).await,
+        Command::Admin(args) => admin::run(global, args).await,
         Command::Apply(args) => apply::apply(global, args).await,
         Command::Export(args) => apply::export(global, args).await,
         Command::Outbox(args) => outbox::run(global, args).await,

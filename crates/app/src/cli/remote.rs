@@ -45,6 +45,8 @@ pub enum Token {
     Access,
     /// A producer's.
     Trigger,
+    /// An operator's.
+    Admin,
 }
 
 /// A server and a token for it.
@@ -170,11 +172,19 @@ fn token(config: &Config, server: &str, kind: Token) -> anyhow::Result<SecretStr
     {
         return Ok(token.clone());
     }
+    if kind == Token::Admin
+        && let Some(token) = &config.admin.token
+    {
+        return Ok(token.clone());
+    }
     if let Some(token) = from_credentials(server, kind)? {
         return Ok(token);
     }
     match kind {
         Token::Trigger => Ok(Tokens::find(config)?.trigger),
+        Token::Admin => Tokens::find(config)?
+            .admin
+            .context("the server has no admin token: set `admin.token` (HOOKCAST_ADMIN_TOKEN in the environment)"),
         Token::Access => bail!(
             "an account's access token is wanted: in {ACCESS_TOKEN}, or in the credentials file {} as `access_token` under \
              `[\"{server}\"]`",
@@ -206,6 +216,7 @@ fn from_credentials(server: &str, kind: Token) -> anyhow::Result<Option<SecretSt
     let name = match kind {
         Token::Access => "access_token",
         Token::Trigger => "trigger_token",
+        Token::Admin => "admin_token",
     };
     let Some(entry) = file.iter().find(|(url, _)| url.trim_end_matches('/') == server) else { return Ok(None) };
     match entry.1.get(name) {

@@ -55,6 +55,8 @@ pub struct Config {
     pub registration: Registration,
     /// Who may trigger events.
     pub trigger: Trigger,
+    /// Who sees to everything.
+    pub admin: Admin,
     /// What a client may ask for.
     pub limits: Limits,
     /// How events get out.
@@ -136,6 +138,13 @@ pub struct Trigger {
     pub token: Option<SecretString>,
 }
 
+/// Who sees to everything.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The token, if there is one: visible ASCII, never empty.
+    pub token: Option<SecretString>,
+}
+
 /// What a client may ask for.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -147,6 +156,10 @@ pub struct Limits {
     pub batch_events: usize,
     /// The most connections at once.
     pub connections: usize,
+    /// Requests in a minute with one token; 0 for no limit.
+    pub requests: u32,
+    /// The same of those that trigger events.
+    pub triggers: u32,
     /// The most bytes of request bodies that are being read or stored at once; at least `request_size`.
     pub buffered: usize,
 }

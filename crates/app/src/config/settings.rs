@@ -11,8 +11,8 @@ use hookcast_core::{
 use tracing::Level;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, EventTypes, Limits, Log, LogFormat,
-    Mail, NodeRole, Notices, Outbox, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
+    Admin, Config, ConfigError, Database, DatabaseUrl, Delivery, Encryption, Envelope, EventTypes, Limits, Log,
+    LogFormat, Mail, NodeRole, Notices, Outbox, Registration, RegistrationMode, Retention, Shutdown, Source, Trigger,
     value::{
         Invalid, Raw, address, choice, database_url, duration, integer, line, mail_server, mailbox, masked, network,
         number, path, plain, ports, proxy, size, token, url_masked,
@@ -175,6 +175,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.trigger.token, raw.optional(token)),
     },
     Setting {
+        key: "admin.token",
+        default: "",
+        doc: "The bearer token for `/webhooks/admin`, which sees to all accounts. Without one nobody may use it; an embedded store whose \
+              other tokens are not configured makes one at its first start.",
+        allowed: "1 to 512 visible ASCII characters without spaces, or empty for none",
+        show: masked,
+        set: |config, raw| put(&mut config.admin.token, raw.optional(token)),
+    },
+    Setting {
         key: "limits.event_size",
         default: "1MiB",
         doc: "The largest event.",
@@ -197,6 +206,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "an integer from 1 to 1000000",
         show: plain,
         set: |config, raw| put(&mut config.limits.batch_events, raw.one(integer(1..=1_000_000))),
+    },
+    Setting {
+        key: "limits.requests",
+        default: "0",
+        doc: "How many requests a minute may be made with one token, those to trigger events left out; all that may be made at once after a \
+              minute without any. Each node counts by itself. `0` is without a limit.",
+        allowed: "an integer from 0 to 100000000",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.requests, raw.one(integer(0..=100_000_000))),
+    },
+    Setting {
+        key: "limits.triggers",
+        default: "0",
+        doc: "The same for requests to trigger events, of which one may bring a batch.",
+        allowed: "an integer from 0 to 100000000",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.triggers, raw.one(integer(0..=100_000_000))),
     },
     Setting {
         key: "limits.connections",
@@ -665,7 +691,16 @@ impl Config {
             },
             registration: Registration { mode: RegistrationMode::Closed, token: None },
             trigger: Trigger { token: None },
-            limits: Limits { event_size: 0, request_size: 0, batch_events: 0, connections: 0, buffered: 0 },
+            admin: Admin { token: None },
+            limits: Limits {
+                event_size: 0,
+                request_size: 0,
+                batch_events: 0,
+                connections: 0,
+                requests: 0,
+                triggers: 0,
+                buffered: 0,
+            },
             delivery: Delivery {
                 timeout: Duration::ZERO,
                 connect_timeout: Duration::ZERO,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     http::{Call, Http},
-    server::{Home, REGISTRATION_TOKEN, Server, TRIGGER_TOKEN},
+    server::{ADMIN_TOKEN, Home, REGISTRATION_TOKEN, Server, TRIGGER_TOKEN},
     world::Account,
 };
 
@@ -53,8 +53,9 @@ impl Scene {
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 36] {
-        use Owner::{Account, Nobody, Producer, Registrar};
+    fn routes(&self) -> [Route; 45] {
+        use Owner::{Account, Nobody, Operator, Producer, Registrar};
+        let admin = |path: &str| format!("/webhooks/admin/{path}");
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
         let delivery = format!("/webhooks/deliveries/{}", self.delivery);
         let replay = format!("{subscription}/replays/{}", self.replay);
@@ -64,6 +65,21 @@ impl Scene {
         [
             Route(Method::POST, "/webhooks/account".into(), Some(json!({"user_id": "cyd"})), Registrar, 201),
             Route(Method::POST, "/webhooks/trigger".into(), Some(json!({"event": "f", "payload": 1})), Producer, 202),
+            Route(Method::GET, admin("accounts"), None, Operator, 200),
+            Route(Method::POST, admin("accounts"), Some(json!({"user_id": "dan"})), Operator, 201),
+            Route(Method::GET, admin("accounts/bob"), None, Operator, 200),
+            Route(Method::DELETE, admin("accounts/bob"), None, Operator, 204),
+            Route(Method::POST, admin("accounts/bob/rotate"), None, Operator, 200),
+            Route(Method::GET, admin("subscriptions"), None, Operator, 200),
+            Route(
+                Method::PATCH,
+                admin(&format!("subscriptions/{}", self.subscription)),
+                Some(json!({"is_active": false})),
+                Operator,
+                200,
+            ),
+            Route(Method::GET, admin("backlog"), None, Operator, 200),
+            Route(Method::GET, admin("audit"), None, Operator, 200),
             Route(Method::GET, "/webhooks/trigger-tokens".into(), None, Producer, 200),
             Route(
                 Method::POST,
@@ -115,6 +131,7 @@ struct Route(Method, String, Option<Value>, Owner, u16);
 enum Owner {
     Registrar,
     Producer,
+    Operator,
     /// The account `ada`, of whose things there is talk in the path.
     Account,
     /// Any account has its own.
@@ -172,6 +189,7 @@ async fn every_route_wants_its_token() {
             for (token, refusal) in [
                 (REGISTRATION_TOKEN, (*owner != Owner::Registrar).then_some(403)),
                 (TRIGGER_TOKEN, (*owner != Owner::Producer).then_some(403)),
+                (ADMIN_TOKEN, (*owner != Owner::Operator).then_some(403)),
                 (ada, (!is_consumers).then_some(403)),
                 (&scene.bob.token, if *owner == Owner::Account { Some(404) } else { (!is_consumers).then_some(403) }),
             ] {
@@ -194,6 +212,7 @@ async fn every_route_takes_its_token_with_and_without_a_slash() {
             let token = match route.3 {
                 Owner::Registrar => REGISTRATION_TOKEN,
                 Owner::Producer => TRIGGER_TOKEN,
+                Owner::Operator => ADMIN_TOKEN,
                 Owner::Account | Owner::Nobody => &scene.ada.token,
             };
             println!("{} {}{slash}", route.0, route.1);

@@ -113,7 +113,7 @@ async fn a_deleted_account_is_gone_with_all_that_is_its_own(world: World) {
     for store in [world.store(), &world.process().await.store] {
         assert_eq!(owner(store, token).await, None);
         assert!(store.tokens(ada.id).await.unwrap().is_empty());
-        assert!(store.subscriptions(ada.id, ALL).await.unwrap().items.is_empty());
+        assert!(store.subscriptions(Some(ada.id), ALL).await.unwrap().items.is_empty());
         let mut deleted = store.changes_since(version).await.unwrap().deleted;
         deleted.sort();
         assert_eq!(deleted, subscriptions.iter().map(|subscription| subscription.id).collect::<Vec<_>>());

@@ -32,7 +32,7 @@ async fn accounts_and_subscriptions_stay(world: World) {
     let world = world.reopened().await;
     assert_eq!(owner(world.store(), token).await, Some(account.clone()));
     assert_eq!(world.version().await, version);
-    let listed = world.store().subscriptions(account.id, ALL).await.unwrap().items;
+    let listed = world.store().subscriptions(Some(account.id), ALL).await.unwrap().items;
     let listed: Vec<_> = listed.iter().map(|status| (status.subscription.id, status.subscription.is_active)).collect();
     assert_eq!(listed, [(kept.id, true), (inactive.id, false)]);
     assert_eq!(world.status(&kept).await.subscription.secrets, kept.secrets);

@@ -137,7 +137,7 @@ pub(crate) async fn seen(world: &World, full: &Full) -> Vec<String> {
     for token in &full.tokens {
         let account = store.bearer(*token).await.unwrap().unwrap().account;
         note("tokens", &store.tokens(account.id).await.unwrap());
-        let mut statuses = store.subscriptions(account.id, ALL).await.unwrap().items;
+        let mut statuses = store.subscriptions(Some(account.id), ALL).await.unwrap().items;
         for status in &mut statuses {
             // Each store counts its own changes.
             status.subscription.version = 0;

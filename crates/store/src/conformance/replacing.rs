@@ -89,6 +89,6 @@ async fn options_are_kept_when_it_is_made(world: World) {
     assert_eq!(ada.options, options);
     let all = world.store().changes_since(CatalogueVersion(0)).await.unwrap().changed;
     assert_eq!(all[0].options, options);
-    let listed = world.store().subscriptions(ada.account, ALL).await.unwrap().items;
+    let listed = world.store().subscriptions(Some(ada.account), ALL).await.unwrap().items;
     assert_eq!(listed[0].subscription.options, options);
 }

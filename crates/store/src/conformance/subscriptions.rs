@@ -12,6 +12,7 @@ use super::{
 use crate::StoreError;
 
 cases![
+    everybodys_are_listed_in_the_order_of_their_making,
     a_subscription_reads_back_as_it_was_made,
     subscribing_again_changes_nothing,
     subscribing_twice_at_once_makes_one,
@@ -93,10 +94,10 @@ async fn subscriptions_are_listed_in_the_order_of_their_making(world: World) {
         world.subscription(&bob, "x", url).await;
     }
     for limit in [1, 3, 4, 5] {
-        let listed = pages(limit, async |page| world.store().subscriptions(ada.id, page).await.unwrap()).await;
+        let listed = pages(limit, async |page| world.store().subscriptions(Some(ada.id), page).await.unwrap()).await;
         assert_eq!(listed.iter().map(|status| status.subscription.id).collect::<Vec<_>>(), made);
     }
-    let nobodys = world.store().subscriptions(world.new_account("nobody").id, ALL).await.unwrap();
+    let nobodys = world.store().subscriptions(Some(world.new_account("nobody").id), ALL).await.unwrap();
     assert!(nobodys.items.is_empty() && nobodys.next.is_none());
 }
 
@@ -126,7 +127,7 @@ async fn a_deleted_subscription_is_gone(world: World) {
     assert!(matches!(store.set_active(account, id, true, NOW).await, Err(StoreError::NotFound)));
     assert!(matches!(store.replace(gone.clone()).await, Err(StoreError::NotFound)));
     assert!(matches!(store.unsubscribe(account, id, NOW).await, Err(StoreError::NotFound)));
-    assert!(store.subscriptions(account, ALL).await.unwrap().items.is_empty());
+    assert!(store.subscriptions(Some(account), ALL).await.unwrap().items.is_empty());
     assert_eq!(world.version().await, version);
 }
 
@@ -207,4 +208,21 @@ async fn activating_resets_the_health(world: World) {
     assert!(status.subscription.is_active);
     assert_eq!(status.subscription.health, Health::default());
     assert_eq!(world.health(&ada).await, Health::default());
+}
+
+async fn everybodys_are_listed_in_the_order_of_their_making(world: World) {
+    let (ada, bob) = (world.account("ada").await, world.account("bob").await);
+    let mut all = Vec::new();
+    for n in 0..7 {
+        let account = if n % 2 == 0 { &ada } else { &bob };
+        all.push(world.subscription(account, "x", &format!("https://example.org/{n}")).await);
+    }
+    world.unsubscribe(&all.remove(3)).await;
+    world.send(2, &all[1]).await;
+    for limit in [1, 2, 5, 100] {
+        let listed = pages(limit, async |page| world.store().subscriptions(None, page).await.unwrap()).await;
+        let found: Vec<_> = listed.iter().map(|status| (status.subscription.id, status.waiting)).collect();
+        let expected: Vec<_> = all.iter().enumerate().map(|(n, made)| (made.id, if n == 1 { 2 } else { 0 })).collect();
+        assert_eq!(found, expected, "{limit}");
+    }
 }

@@ -90,6 +90,10 @@ const STATUSES: Statement = Statement {
     sql: select_status!("WHERE s.key > $1 AND a.id = $2 AND s.deleted_at IS NULL ORDER BY s.key LIMIT $3"),
     types: &[Type::INT8, Type::UUID, Type::INT8],
 };
+const ALL_STATUSES: Statement = Statement {
+    sql: select_status!("WHERE s.key > $1 AND s.deleted_at IS NULL ORDER BY s.key LIMIT $2"),
+    types: &[Type::INT8, Type::INT8],
+};
 const CHANGED: Statement = Statement { sql: select_status!("WHERE s.version > $1"), types: &[Type::INT8] };
 const VERSION: Statement = Statement { sql: "SELECT version FROM hookcast.catalogue", types: &[] };
 pub(super) const NEXT_VERSION: Statement =
@@ -202,11 +206,14 @@ impl Catalogue for PostgresStore {
 
     async fn subscriptions(
         &self,
-        account: AccountId,
+        account: Option<AccountId>,
         page: PageRequest,
     ) -> Result<Page<SubscriptionStatus>, StoreError> {
-        let account = uuid(account.to_bytes());
-        let found = self.shared.pool.query(&STATUSES, &[&after(page), &account, &one_more(page)]).await?;
+        let (pool, after, limit) = (&self.shared.pool, after(page), one_more(page));
+        let found = match account {
+            Some(account) => pool.query(&STATUSES, &[&after, &uuid(account.to_bytes()), &limit]).await?,
+            None => pool.query(&ALL_STATUSES, &[&after, &limit]).await?,
+        };
         let status = |row: &Row| Ok((natural(get(row, 0)?), subscription_status(row)?));
         Ok(Page::from_rows(found.iter().map(status).collect::<Result<_, StoreError>>()?, page.limit))
     }

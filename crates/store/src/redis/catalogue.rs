@@ -99,11 +99,12 @@ impl Catalogue for RedisStore {
 
     async fn subscriptions(
         &self,
-        account: AccountId,
+        account: Option<AccountId>,
         page: PageRequest,
     ) -> Result<Page<SubscriptionStatus>, StoreError> {
         let mut call = self.call(&scripts::SUBSCRIPTIONS);
-        call.arg(&account.to_bytes()[..]).arg(page.cursor.map_or(0, Cursor::key)).arg(u64::from(page.limit) + 1);
+        call.arg(account.map_or_else(Vec::new, |account| account.to_bytes().to_vec()));
+        call.arg(page.cursor.map_or(0, Cursor::key)).arg(u64::from(page.limit) + 1);
         let mut reply = self.run(&call).await?;
         let mut statuses = Vec::new();
         while !reply.is_empty() {

@@ -121,16 +121,17 @@ impl Catalogue for SqliteStore {
 
     async fn subscriptions(
         &self,
-        account: AccountId,
+        account: Option<AccountId>,
         page: PageRequest,
     ) -> Result<Page<SubscriptionStatus>, StoreError> {
         self.read(move |connection| {
+            let whose = if account.is_some() { "a.id = ?3" } else { "?3 IS NULL" };
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {STATUS_COLUMNS}, s.key FROM {STATUS_TABLES}
-                 WHERE s.key > ?1 AND a.id = ?3 AND s.deleted_at IS NULL ORDER BY s.key LIMIT ?2"
+                 WHERE s.key > ?1 AND {whose} AND s.deleted_at IS NULL ORDER BY s.key LIMIT ?2"
             ))?;
             let (cursor, limit) = after(page);
-            let mut found = statement.query((cursor, limit, account.to_bytes()))?;
+            let mut found = statement.query((cursor, limit, account.map(AccountId::to_bytes)))?;
             let mut statuses = Vec::new();
             while let Some(row) = found.next()? {
                 statuses.push((natural(row.get(STATUS_WIDTH)?), subscription_status(row)?));

@@ -53,6 +53,7 @@ impl Rig {
             ("HOOKCAST_DATABASE_MIN_FREE_DISK", "0".to_owned()),
             ("WEBHOOK_REGISTRATION_TOKEN", "registration".to_owned()),
             ("WEBHOOK_TRIGGER_TOKEN", "trigger".to_owned()),
+            ("HOOKCAST_ADMIN_TOKEN", "admin".to_owned()),
         ];
         let sources = Sources {
             config_path: None,
@@ -111,9 +112,13 @@ async fn every_route_is_described() {
     let rig = Rig::new().await;
     let mut routed = BTreeSet::new();
     for (path, _) in api::routes() {
-        let request = Request::builder()
-            .method("NONE")
-            .uri(path.replace("{id}", "x").replace("{name}", "x").replace("{replay}", "x").replace("{event}", "x"));
+        let request = Request::builder().method("NONE").uri(
+            path.replace("{id}", "x")
+                .replace("{name}", "x")
+                .replace("{replay}", "x")
+                .replace("{event}", "x")
+                .replace("{user_id}", "x"),
+        );
         let (status, headers, _) = rig.answer(request, String::new()).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         let allowed = headers["allow"].to_str().unwrap().split(',').filter(|method| *method != "HEAD");
@@ -248,6 +253,8 @@ async fn check_answer(
     if path.contains("{event}") && method != "put" {
         rig.try_send(Method::PUT, event_type, "trigger", &json!({})).await;
     }
+    rig.try_send(Method::DELETE, "/webhooks/admin/accounts/ada", "admin", &json!({})).await;
+    rig.try_send(Method::POST, "/webhooks/admin/accounts", "admin", &json!({"user_id": "somebody"})).await;
     rig.try_send(Method::POST, "/webhooks/trigger-tokens", "trigger", &json!({"name": "reporting", "event": "x"}))
         .await;
     let user = format!("{method} {path} {media_type} {body}").chars().take(200).collect::<String>();
@@ -277,7 +284,8 @@ async fn check_answer(
             path.replace("{id}", id.as_str().unwrap())
                 .replace("{name}", "reporting")
                 .replace("{replay}", replay["id"].as_str().unwrap())
-                .replace("{event}", "relation_added"),
+                .replace("{event}", "relation_added")
+                .replace("{user_id}", "somebody"),
         )
         .header("content-type", media_type);
     if let Some(scheme) = operation["security"][0].as_object().and_then(|schemes| schemes.keys().next()) {

@@ -14,6 +14,7 @@ use super::{PATIENCE, http::Http};
 
 pub const REGISTRATION_TOKEN: &str = "test-registration-token";
 pub const TRIGGER_TOKEN: &str = "test-trigger-token";
+pub const ADMIN_TOKEN: &str = "test-admin-token";
 
 /// A folder with a store, and the settings to run commands on it.
 pub struct Home {
@@ -32,6 +33,7 @@ impl Home {
             .set("HOOKCAST_DATABASE_MIN_FREE_DISK", "0")
             .set("WEBHOOK_REGISTRATION_TOKEN", REGISTRATION_TOKEN)
             .set("WEBHOOK_TRIGGER_TOKEN", TRIGGER_TOKEN)
+            .set("HOOKCAST_ADMIN_TOKEN", ADMIN_TOKEN)
     }
 
     /// Sets a variable of the environment, or another value for one.
@@ -59,9 +61,15 @@ impl Home {
     pub fn stored(&self) -> Vec<String> {
         let database = rusqlite::Connection::open(self.database()).unwrap();
         let mut rows = Vec::new();
-        for table in
-            ["accounts", "subscriptions", "events", "deliveries", "fingerprints", "idempotency_keys", "documents"]
-        {
+        for table in [
+            "accounts",
+            "subscriptions",
+            "events",
+            "deliveries",
+            "fingerprints",
+            "idempotency_keys",
+            "documents WHERE kind <> 'audit'",
+        ] {
             let mut statement = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_count();
             let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
