@@ -6,8 +6,8 @@ BIN := target/release/hookcast
 BENCH := target/release/hookcast-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test crash lint fmt cloudevents deny bench bench-quick bench-full bench-micro count costs fuzz image image-check tools-c tools-nextest
-.PHONY: tools-deny tools-stores tools-mail tools-costs tools-count tools-fuzz tools-python tools-image clean
+.PHONY: help build run demo test contract crash lint fmt cloudevents deny bench bench-quick bench-full bench-micro count costs fuzz image image-check tools-c tools-nextest
+.PHONY: tools-deny tools-stores tools-mail tools-costs tools-count tools-fuzz tools-python tools-node tools-image clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -21,9 +21,13 @@ run: build ## Run the server on http://localhost:9000 with its store in ./data, 
 demo: build ## See it all work: a server, receivers good and bad, fifty citation events
 	$(BIN) demo
 
-test: tools-c tools-nextest tools-stores tools-mail ## Everything that must pass, on throw-away servers of PostgreSQL and Redis
+test: tools-c tools-nextest tools-stores tools-mail contract ## Everything that must pass, on throw-away servers of PostgreSQL and Redis
 	scripts/with-stores $(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
+
+contract: tools-c tools-python tools-node ## Hold docs/openapi.json against the server: Schemathesis, and a Python and a TypeScript client made from it
+	$(CARGO) build --package hookcast
+	scripts/check-contract target/debug/hookcast target/contract
 
 crash: tools-c tools-nextest tools-stores ## Kill the server at random moments under load, many times (CRASH_KILLS=n)
 	CRASH_KILLS="$${CRASH_KILLS-500}" $(CARGO) nextest run --package hookcast --release --no-capture -E 'test(crash)'
@@ -113,6 +117,9 @@ tools-fuzz:
 
 tools-python:
 	@python3 -c 'import ensurepip' 2>/dev/null || { echo "installing Python (package python3-venv)"; $(APT) python3-venv; }
+
+tools-node:
+	@command -v npm >/dev/null || { echo "installing Node.js (packages nodejs and npm)"; $(APT) nodejs npm; }
 
 tools-image:
 	@command -v python3 >/dev/null || { echo "installing Python (package python3)"; $(APT) python3; }
