@@ -99,7 +99,7 @@ async fn post(parts: &Parts, acceptor: &Arc<Acceptor>, notice: &Notice) -> Resul
         return Err(StoreError::Corrupt("a notice is no event".into()));
     };
     let event =
-        Event { id: EventId::new(now, rand::random()), event_type, time: now, md5, key: None, extra: None, payload };
+        Event { id: EventId::next(now, rand::random()), event_type, time: now, md5, key: None, extra: None, payload };
     let about = About { account: notice.account, subscription: notice.subscription };
     // No producer can choose such a key: theirs are visible characters.
     let key = format!("notice {}", notice.id);

@@ -349,6 +349,6 @@ pub fn event(
             },
         )
     })?;
-    let (id, payload) = (EventId::new(now, rand::random()), payload.to_owned());
+    let (id, payload) = (EventId::next(now, rand::random()), payload.to_owned());
     Ok(Event { id, event_type, time: now, md5, key, extra: None, payload })
 }

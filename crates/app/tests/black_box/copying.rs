@@ -116,7 +116,7 @@ async fn the_urls_may_be_in_the_environment() {
     let home = home.set("HOOKCAST_COPY_FROM", SOURCE).set("HOOKCAST_COPY_TO", TARGET);
     let ended = home.hookcast(&["store", "copy", "--json"]).expect(0);
     let copied = json!({
-        "accounts": 1, "subscriptions": 0, "tokens": 1, "events": 0, "deliveries": 0, "fingerprints": 0, "idempotency_keys": 0, "notices": 0, "documents": 0
+        "accounts": 1, "subscriptions": 0, "tokens": 1, "events": 0, "deliveries": 0, "fingerprints": 0, "idempotency_keys": 0, "notices": 0, "documents": 1
     });
     let said = json!({"from": SOURCE, "to": TARGET, "copied": copied, "digests_agree": true});
     assert_eq!(ended.json(), said);

@@ -210,5 +210,5 @@ impl Step {
 fn again(event: &Event, now: Timestamp) -> Event {
     let earlier = event.extra.as_deref().cloned().unwrap_or_default();
     let extra = Extra { replay_of: Some(event.told_id()), deliver_at: None, ..earlier };
-    Event { id: EventId::new(now, rand::random()), time: now, extra: extra.unless_empty(), ..event.clone() }
+    Event { id: EventId::next(now, rand::random()), time: now, extra: extra.unless_empty(), ..event.clone() }
 }
