@@ -89,9 +89,9 @@ tools-c:
 
 tools-stores:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server >/dev/null && \
-		command -v pgbouncer >/dev/null && command -v python3 >/dev/null && [ -x /bin/kill ] || \
-		{ echo "installing PostgreSQL, Redis and PgBouncer (packages postgresql, redis-server, pgbouncer, python3, procps)"; \
-		$(APT) postgresql redis-server pgbouncer python3 procps; }
+		command -v pgbouncer >/dev/null && command -v python3 >/dev/null && command -v openssl >/dev/null && [ -x /bin/kill ] || \
+		{ echo "installing PostgreSQL, Redis, PgBouncer and OpenSSL (packages postgresql, redis-server, pgbouncer, python3, openssl, procps)"; \
+		$(APT) postgresql redis-server pgbouncer python3 openssl procps; }
 
 tools-mail:
 	@/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || \

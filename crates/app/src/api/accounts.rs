@@ -19,10 +19,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    ApiState, auth, body,
+    ApiState,
+    auth::{self, Rotating},
+    body,
     error::ApiError,
     fields::Fields,
     problems::{Body, Conflicting, Protected},
+    provider::Identity,
     requests::{AccountChange, NewAccount},
 };
 
@@ -90,17 +93,32 @@ pub fn answer(status: StatusCode, account: &Account, token: &SecretString) -> Re
     )
 )]
 pub async fn register(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
-    auth::registrar(&state, request.headers()).await?;
-    create(&state, request).await
+    let identity = auth::registrar(&state, request.headers()).await?;
+    create(&state, request, identity).await
 }
 
 /// Registers the account that a request describes.
-pub async fn create(state: &ApiState, request: Request) -> Result<Response, ApiError> {
-    let body = body::read_json(state, request, body::SMALL).await?;
-    let mut fields = Fields::parse(&body.bytes)?;
-    let user_id = fields.string("user_id")?.into_owned();
+///
+/// # Errors
+/// 403 where it describes another one than that of who asks, by the word of a provider; then it need describe nothing.
+pub async fn create(state: &ApiState, request: Request, identity: Option<Identity>) -> Result<Response, ApiError> {
+    let body = match &identity {
+        Some(_) => body::read_optional_json(state, request, body::SMALL).await?,
+        None => Some(body::read_json(state, request, body::SMALL).await?),
+    };
+    let bytes = body.as_ref().map_or(&b"{}"[..], |body| &body.bytes);
+    let mut fields = Fields::parse(bytes)?;
+    let given = if identity.is_some() { fields.optional_string("user_id")? } else { Some(fields.string("user_id")?) };
     let user_email = fields.optional_string("user_email")?.map(std::borrow::Cow::into_owned);
     fields.finish("`user_id` and `user_email`")?;
+    let (user_id, user_email) = match identity {
+        Some(identity) if given.as_ref().is_some_and(|given| *given != identity.user_id) => {
+            let problem = format!("your token is that of `{}`, and registers no other `user_id`", identity.user_id);
+            return Err(ApiError::forbidden(problem));
+        }
+        Some(identity) => (identity.user_id, user_email.or(identity.user_email)),
+        None => (given.unwrap_or_default().into_owned(), user_email),
+    };
     check_user_id(&user_id).map_err(|rule| ApiError::invalid_field("user_id", &rule))?;
     if let Some(email) = &user_email {
         check_user_email(email).map_err(|rule| ApiError::invalid_field("user_email", &rule))?;
@@ -210,8 +228,13 @@ fn as_argument(user_id: &str) -> String {
     )
 )]
 pub async fn rotate(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let present = auth::writing_token(&state, &headers).await?;
+    let rotating = auth::rotating(&state, &headers).await?;
     let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
-    let account = state.store.rotate_token(present, TokenHash::of(&token)).await.map_err(gone)?;
+    let hash = TokenHash::of(&token);
+    let rotated = match rotating {
+        Rotating::Token(present) => state.store.rotate_token(present, hash).await,
+        Rotating::Account(account) => state.store.reset_token(&account.user_id, hash, state.clock.now()).await,
+    };
+    let account = rotated.map_err(gone)?;
     Ok(answer(StatusCode::OK, &account, &token))
 }

@@ -3,9 +3,9 @@
 use hookcast_core::{
     account::Account,
     event::EventType,
-    token::{Scope, TokenHash},
+    token::{AccessToken, Scope, TokenHash},
 };
-use hookcast_store::access::Bearer;
+use hookcast_store::{access::Bearer, catalogue::AccountKey};
 use http::{HeaderMap, header};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,13 @@ use utoipa::ToSchema;
 use super::{
     ApiState,
     error::ApiError,
+    provider::{Identity, is_jwt},
     trigger_tokens::{self, NamedProducer},
 };
 use crate::config::RegistrationMode;
+
+/// What a provider's token is called where the tokens of an account have names.
+const PROVIDED: &str = "jwt";
 
 /// Whose token it is.
 enum Role {
@@ -69,17 +73,21 @@ impl Producer {
     }
 }
 
-/// Lets those register accounts who may.
-pub async fn registrar(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+/// Lets those register accounts who may; answers who they are, where a provider tells, and so which account alone.
+pub async fn registrar(state: &ApiState, headers: &HeaderMap) -> Result<Option<Identity>, ApiError> {
     if state.registration_mode == RegistrationMode::Open {
-        return Ok(());
+        return Ok(None);
+    }
+    let token = presented(headers)?;
+    if let Some(provider) = state.provider.as_ref().filter(|_| is_jwt(token)) {
+        return provider.identify(token, &*state.clock).await.map(Some);
     }
     let hash = bearer(headers)?;
     if hash == state.registration_token {
-        return Ok(());
+        return Ok(None);
     }
     match role(state, hash).await? {
-        Role::Registrar => Ok(()),
+        Role::Registrar => Ok(None),
         _ => Err(ApiError::forbidden("this takes the registration token, and yours is another valid one")),
     }
 }
@@ -121,6 +129,15 @@ pub async fn operator(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiEr
 
 /// Who asks, whatever they may do.
 pub async fn asker(state: &ApiState, headers: &HeaderMap) -> Asker {
+    if let Some(provider) = &state.provider
+        && let Ok(token) = presented(headers)
+        && is_jwt(token)
+    {
+        return match provider.identify(token, &*state.clock).await {
+            Ok(identity) => Asker::Account { user_id: identity.user_id, token: PROVIDED.into() },
+            Err(_) => Asker::Anybody,
+        };
+    }
     let role = match bearer(headers) {
         Ok(hash) => role(state, hash).await.ok(),
         Err(_) => None,
@@ -139,23 +156,33 @@ pub async fn asker(state: &ApiState, headers: &HeaderMap) -> Asker {
 
 /// Finds whose access token it is, which may be one for looking only.
 pub async fn reader(state: &ApiState, headers: &HeaderMap) -> Result<Account, ApiError> {
-    Ok(consumer(state, bearer(headers)?).await?.account)
+    Ok(consumer(state, headers).await?.account)
 }
 
 /// Finds whose access token it is, which must be one for changes.
 pub async fn writer(state: &ApiState, headers: &HeaderMap) -> Result<Account, ApiError> {
-    Ok(changing(state, bearer(headers)?).await?.account)
+    Ok(changing(state, headers).await?.account)
 }
 
-/// The same; answers the token that was used.
-pub async fn writing_token(state: &ApiState, headers: &HeaderMap) -> Result<TokenHash, ApiError> {
-    let hash = bearer(headers)?;
-    changing(state, hash).await?;
-    Ok(hash)
+/// The same; answers the access token that was used, or the account where a provider has told whose it is.
+pub async fn rotating(state: &ApiState, headers: &HeaderMap) -> Result<Rotating, ApiError> {
+    let found = changing(state, headers).await?;
+    if state.provider.is_some() && is_jwt(presented(headers)?) {
+        return Ok(Rotating::Account(found.account));
+    }
+    Ok(Rotating::Token(bearer(headers)?))
 }
 
-async fn changing(state: &ApiState, hash: TokenHash) -> Result<Bearer, ApiError> {
-    let found = consumer(state, hash).await?;
+/// What gets a new token.
+pub enum Rotating {
+    /// This token, in its place.
+    Token(TokenHash),
+    /// This account, in place of its `default` token.
+    Account(Account),
+}
+
+async fn changing(state: &ApiState, headers: &HeaderMap) -> Result<Bearer, ApiError> {
+    let found = consumer(state, headers).await?;
     match found.token.scope {
         Scope::Write => Ok(found),
         Scope::Read => Err(ApiError::forbidden(format!(
@@ -165,11 +192,27 @@ async fn changing(state: &ApiState, hash: TokenHash) -> Result<Bearer, ApiError>
     }
 }
 
-async fn consumer(state: &ApiState, hash: TokenHash) -> Result<Bearer, ApiError> {
-    match role(state, hash).await? {
+async fn consumer(state: &ApiState, headers: &HeaderMap) -> Result<Bearer, ApiError> {
+    let token = presented(headers)?;
+    if let Some(provider) = state.provider.as_ref().filter(|_| is_jwt(token)) {
+        return provided(state, provider.identify(token, &*state.clock).await?).await;
+    }
+    match role(state, bearer(headers)?).await? {
         Role::Consumer(found) => Ok(found),
         _ => Err(ApiError::forbidden("this takes an account's access token, and yours is another valid one")),
     }
+}
+
+/// The account of whom a provider knows.
+async fn provided(state: &ApiState, identity: Identity) -> Result<Bearer, ApiError> {
+    let Identity { user_id, expires_at, .. } = identity;
+    let found = state.store.account(AccountKey::UserId(user_id)).await?;
+    let account = found.ok_or_else(|| {
+        ApiError::forbidden("you have no account here yet: register it with this token, by `POST /webhooks/account`")
+    })?;
+    let name = PROVIDED.parse().map_err(|_| ApiError::internal("the name of a token is none"))?;
+    let token = AccessToken { name, scope: Scope::Write, created_at: account.created_at, expires_at: Some(expires_at) };
+    Ok(Bearer { account, token })
 }
 
 async fn role(state: &ApiState, hash: TokenHash) -> Result<Role, ApiError> {
@@ -204,6 +247,11 @@ pub fn unknown() -> ApiError {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<TokenHash, ApiError> {
+    Ok(TokenHash::of(&SecretString::from(presented(headers)?)))
+}
+
+/// The bearer token of a request.
+fn presented(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value =
         values.next().ok_or_else(|| ApiError::unauthorized("a token is wanted: `Authorization: Bearer TOKEN`"))?;
@@ -213,5 +261,5 @@ fn bearer(headers: &HeaderMap) -> Result<TokenHash, ApiError> {
     if values.next().is_some() || !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.contains(' ') {
         return Err(malformed());
     }
-    Ok(TokenHash::of(&SecretString::from(token)))
+    Ok(token)
 }

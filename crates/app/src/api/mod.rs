@@ -14,6 +14,7 @@ mod fields;
 mod health;
 mod openapi;
 mod problems;
+mod provider;
 mod pull;
 mod query;
 mod rate_limit;
@@ -53,7 +54,13 @@ use tokio::sync::Semaphore;
 
 pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
 use self::{
-    cached::Cached, error::ApiError, event_types::Types, pull::Fetchers, rate_limit::Quota, test_delivery::Trials,
+    cached::Cached,
+    error::ApiError,
+    event_types::Types,
+    provider::{Provider, Terms},
+    pull::Fetchers,
+    rate_limit::Quota,
+    test_delivery::Trials,
     trigger_tokens::NamedProducer,
 };
 use crate::{
@@ -92,6 +99,8 @@ pub struct Inner {
     types: Cached<Types>,
     /// Whether no others are taken.
     event_types_required: bool,
+    /// Whose tokens are taken, too, if anybody's are.
+    provider: Option<Provider>,
     registration_mode: RegistrationMode,
     registration_token: TokenHash,
     trigger_token: TokenHash,
@@ -137,6 +146,7 @@ impl ApiState {
             producers: Cached::new(Kind::TriggerTokens, trigger_tokens::by_hash),
             types: Cached::new(Kind::EventTypes, event_types::by_name),
             event_types_required: config.event_types.required,
+            provider: terms(config).map(|terms| Provider::new(terms, resources.client.clone())),
             registration_mode: config.registration.mode,
             registration_token: TokenHash::of(&tokens.registration),
             trigger_token: TokenHash::of(&tokens.trigger),
@@ -147,6 +157,21 @@ impl ApiState {
             is_stopping,
         }))
     }
+}
+
+/// What is taken of a provider's tokens, if they are.
+fn terms(config: &Config) -> Option<Terms> {
+    let registration = &config.registration;
+    if registration.mode != RegistrationMode::Jwt {
+        return None;
+    }
+    Some(Terms {
+        issuer: registration.issuer.clone()?,
+        audience: registration.audience.clone()?,
+        keys_url: registration.keys_url.clone(),
+        user_id_claim: registration.user_id_claim.clone(),
+        user_email_claim: registration.user_email_claim.clone(),
+    })
 }
 
 impl Inner {

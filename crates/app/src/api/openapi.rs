@@ -105,7 +105,7 @@ impl Modify for Shared {
         for (name, meaning) in [
             (
                 "registration",
-                "The registration token. None is wanted where the server's `registration.mode` is `open`.",
+                "The registration token. None is wanted where the server's `registration.mode` is `open`; where it is `jwt`, a JWT of its provider is taken, too.",
             ),
             ("access", "An account's access token, which is shown when it is registered."),
             ("trigger", "The trigger token, which producers have, or for some types one of a name."),

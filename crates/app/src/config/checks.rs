@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Config, ConfigError, Origin, Source,
+    Config, ConfigError, Origin, RegistrationMode, Source,
     quantity::{show_duration, show_size},
 };
 
@@ -20,6 +20,10 @@ const CHECKS: &[Check] = &[
     Check { keys: &["retention.age", "delivery.retry_schedule", "delivery.retry_jitter"], broken: retries_end_in_time },
     Check { keys: &["limits.request_size", "limits.buffered"], broken: request_fits_buffer },
     Check { keys: &["mail.smtp", "mail.from"], broken: mails_have_a_sender },
+    Check {
+        keys: &["registration.mode", "registration.issuer", "registration.audience"],
+        broken: tokens_have_an_issuer,
+    },
 ];
 
 /// The rules that are broken, but for those over a setting in `refused`, whose field does not hold what was meant.
@@ -68,6 +72,14 @@ fn retries_end_in_time(config: &Config) -> Option<String> {
 
 fn request_fits_buffer(config: &Config) -> Option<String> {
     fits("limits.request_size", config.limits.request_size, "limits.buffered", config.limits.buffered)
+}
+
+fn tokens_have_an_issuer(config: &Config) -> Option<String> {
+    let registration = &config.registration;
+    let lacks = registration.issuer.is_none() || registration.audience.is_none();
+    let advice = "with registration.mode `jwt` tokens must be from somebody and for somebody: set registration.issuer and \
+                  registration.audience";
+    (registration.mode == RegistrationMode::Jwt && lacks).then(|| advice.to_owned())
 }
 
 fn mails_have_a_sender(config: &Config) -> Option<String> {

@@ -120,6 +120,8 @@ pub enum RegistrationMode {
     Closed,
     /// Anyone.
     Open,
+    /// Who has a token of a provider, and who has the registration token.
+    Jwt,
 }
 
 /// Who may register accounts.
@@ -129,6 +131,16 @@ pub struct Registration {
     pub mode: RegistrationMode,
     /// The token, if there is one: visible ASCII, never empty.
     pub token: Option<SecretString>,
+    /// Who issues the tokens that are taken, if any are.
+    pub issuer: Option<String>,
+    /// For whom they must be.
+    pub audience: Option<String>,
+    /// Where the issuer's keys are, if not where it says.
+    pub keys_url: Option<String>,
+    /// The claim that is the `user_id`.
+    pub user_id_claim: String,
+    /// The claim that is the `user_email`.
+    pub user_email_claim: String,
 }
 
 /// Who may trigger events.

@@ -150,11 +150,16 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "registration.mode",
         default: "closed",
-        doc: "Who may register accounts: only who has the registration token, or anyone.",
-        allowed: "`closed` or `open`",
+        doc: "Who may register accounts: only who has the registration token (`closed`), anyone (`open`), or who has a JWT of the provider \
+              of `registration.issuer` (`jwt`), which is also taken as the access token of its account.",
+        allowed: "`closed`, `open` or `jwt`",
         show: plain,
         set: |config, raw| {
-            let modes = [("closed", RegistrationMode::Closed), ("open", RegistrationMode::Open)];
+            let modes = [
+                ("closed", RegistrationMode::Closed),
+                ("open", RegistrationMode::Open),
+                ("jwt", RegistrationMode::Jwt),
+            ];
             put(&mut config.registration.mode, raw.one(choice(modes)))
         },
     },
@@ -165,6 +170,47 @@ pub(super) const SETTINGS: &[Setting] = &[
         allowed: "1 to 512 visible ASCII characters without spaces, or empty for none",
         show: masked,
         set: |config, raw| put(&mut config.registration.token, raw.optional(token)),
+    },
+    Setting {
+        key: "registration.issuer",
+        default: "",
+        doc: "The OAuth 2.0 or OpenID Connect provider whose JWTs are taken with `registration.mode` `jwt`: the `iss` claim, to the letter.",
+        allowed: "a URL such as `https://login.example.org`, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.registration.issuer, raw.optional(web_url)),
+    },
+    Setting {
+        key: "registration.audience",
+        default: "",
+        doc: "For whom these JWTs must be: the `aud` claim, or one of it.",
+        allowed: "1 to 512 visible ASCII characters without spaces, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.registration.audience, raw.optional(word)),
+    },
+    Setting {
+        key: "registration.keys_url",
+        default: "",
+        doc: "Where the provider's JWK set is. Empty: where the `/.well-known/openid-configuration` of `registration.issuer` says. Both are \
+              called under the rules for callbacks: see `delivery.allow_networks`.",
+        allowed: "a URL such as `https://login.example.org/keys`, or empty for none",
+        show: plain,
+        set: |config, raw| put(&mut config.registration.keys_url, raw.optional(web_url)),
+    },
+    Setting {
+        key: "registration.user_id_claim",
+        default: "sub",
+        doc: "The claim that is the `user_id`.",
+        allowed: "1 to 512 visible ASCII characters without spaces",
+        show: plain,
+        set: |config, raw| put(&mut config.registration.user_id_claim, raw.one(word)),
+    },
+    Setting {
+        key: "registration.user_email_claim",
+        default: "email",
+        doc: "The claim that is the `user_email` where the registration brings none.",
+        allowed: "1 to 512 visible ASCII characters without spaces",
+        show: plain,
+        set: |config, raw| put(&mut config.registration.user_email_claim, raw.one(word)),
     },
     Setting {
         key: "trigger.token",
@@ -650,6 +696,15 @@ const LEVELS: [(&str, Level); 5] = [
     ("trace", Level::TRACE),
 ];
 
+fn web_url(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
+    url.password().is_none().then(|| text.to_owned())
+}
+
+fn word(text: &str) -> Option<String> {
+    ((1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
+}
+
 fn outbox_url(text: &str) -> Option<DatabaseUrl> {
     database_url(text).filter(|url| {
         let (scheme, _) = url.expose().split_once("://").unwrap_or_default();
@@ -689,7 +744,15 @@ impl Config {
                 require_durable: false,
                 ca_file: None,
             },
-            registration: Registration { mode: RegistrationMode::Closed, token: None },
+            registration: Registration {
+                mode: RegistrationMode::Closed,
+                token: None,
+                issuer: None,
+                audience: None,
+                keys_url: None,
+                user_id_claim: String::new(),
+                user_email_claim: String::new(),
+            },
             trigger: Trigger { token: None },
             admin: Admin { token: None },
             limits: Limits {

@@ -90,7 +90,15 @@ fn defaults() {
             require_durable: true,
             ca_file: None,
         },
-        registration: Registration { mode: RegistrationMode::Closed, token: None },
+        registration: Registration {
+            mode: RegistrationMode::Closed,
+            token: None,
+            issuer: None,
+            audience: None,
+            keys_url: None,
+            user_id_claim: "sub".into(),
+            user_email_claim: "email".into(),
+        },
         trigger: Trigger { token: None },
         limits: Limits {
             event_size: 1 << 20,
@@ -230,6 +238,9 @@ fn an_empty_value_unsets_what_is_optional_and_is_wrong_elsewhere() {
     let optional = [
         "database.ca_file",
         "registration.token",
+        "registration.issuer",
+        "registration.audience",
+        "registration.keys_url",
         "trigger.token",
         "admin.token",
         "outbox.from",

@@ -38,6 +38,7 @@ mod outboxes;
 mod own_account;
 mod own_rules;
 mod producing;
+mod providing;
 mod pulling;
 mod quotas;
 mod redelivering;

@@ -114,7 +114,7 @@ pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -
 )]
 pub async fn create(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     auth::operator(&state, request.headers()).await?;
-    accounts::create(&state, request).await
+    accounts::create(&state, request, None).await
 }
 
 /// Shows an account and what it has.
