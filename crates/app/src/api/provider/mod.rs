@@ -3,7 +3,10 @@
 
 mod signatures;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hookcast_core::clock::{Clock, Timestamp};
@@ -63,16 +66,15 @@ pub struct Identity {
 pub struct Provider {
     terms: Terms,
     client: Client,
-    keys: Mutex<Keys>,
+    /// Those that came last, if any ever came.
+    keys: RwLock<Option<Arc<Keys>>>,
+    /// When they were asked for last, whatever came of it. Who asks holds it.
+    asked_at: Mutex<Option<Instant>>,
 }
 
-#[derive(Default)]
 struct Keys {
-    known: Option<JwkSet>,
-    /// When they were asked for last, whatever came of it.
-    asked_at: Option<Instant>,
-    /// When they came.
-    came_at: Option<Instant>,
+    set: JwkSet,
+    came_at: Instant,
 }
 
 /// Whether a bearer token is a JWT by its looks, as none of this service's own are.
@@ -88,7 +90,7 @@ impl Provider {
     /// One whose keys are asked for with this client.
     pub fn new(terms: Terms, client: Client) -> Self {
         signatures::install();
-        Self { terms, client, keys: Mutex::default() }
+        Self { terms, client, keys: RwLock::default(), asked_at: Mutex::default() }
     }
 
     /// Who the bearer of a token is.
@@ -132,29 +134,41 @@ impl Provider {
     }
 
     /// The key of this id, or the only one. Where it is not known the keys are asked for once more, though not too often; while the
-    /// provider does not answer, those that are known go on being used.
+    /// provider does not answer, those that are known go on being used, and who needs no others does not wait for it.
     async fn key(&self, id: Option<&str>) -> Result<DecodingKey, ApiError> {
-        let mut keys = self.keys.lock().await;
-        let now = Instant::now();
-        let is_old = |at: Option<Instant>, age| at.is_none_or(|at| now.duration_since(at) >= age);
-        let is_wanted = keys.find(id).is_none() || is_old(keys.came_at, FRESH);
-        if is_wanted && is_old(keys.asked_at, ASK_EVERY) {
-            keys.asked_at = Some(now);
-            match self.ask_for_keys().await {
-                Ok(set) => {
-                    keys.known = Some(set);
-                    keys.came_at = Some(now);
-                }
-                Err(problem) => {
-                    tracing::warn!(problem, issuer = self.terms.issuer, "the provider's keys cannot be had now");
-                }
+        let known = self.known();
+        if let Some(key) = known.as_ref().filter(|known| known.is_fresh()).and_then(|known| known.find(id)) {
+            return DecodingKey::from_jwk(key).map_err(refused);
+        }
+        self.ask_in_turn().await;
+        let Some(known) = self.known() else {
+            return Err(ApiError::unavailable("the keys of the token's issuer are not known yet: try again"));
+        };
+        let key = known.find(id).ok_or_else(|| refused("its key is none of its issuer's"))?;
+        DecodingKey::from_jwk(key).map_err(refused)
+    }
+
+    fn known(&self) -> Option<Arc<Keys>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the keys, unless somebody has just done so.
+    async fn ask_in_turn(&self) {
+        let mut asked_at = self.asked_at.lock().await;
+        if asked_at.is_some_and(|at| at.elapsed() < ASK_EVERY) {
+            return;
+        }
+        let answered = self.ask_for_keys().await;
+        *asked_at = Some(Instant::now());
+        match answered {
+            Ok(set) => {
+                let keys = Arc::new(Keys { set, came_at: Instant::now() });
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+            }
+            Err(problem) => {
+                tracing::warn!(problem, issuer = self.terms.issuer, "the provider's keys cannot be had now");
             }
         }
-        if keys.known.is_none() {
-            return Err(ApiError::unavailable("the keys of the token's issuer are not known yet: try again"));
-        }
-        let key = keys.find(id).ok_or_else(|| refused("its key is none of its issuer's"))?;
-        DecodingKey::from_jwk(key).map_err(refused)
     }
 
     async fn ask_for_keys(&self) -> Result<JwkSet, String> {
@@ -191,10 +205,13 @@ impl Provider {
 }
 
 impl Keys {
+    fn is_fresh(&self) -> bool {
+        self.came_at.elapsed() < FRESH
+    }
+
     fn find(&self, id: Option<&str>) -> Option<&Jwk> {
-        let known = self.known.as_ref()?;
-        match (id, known.keys.as_slice()) {
-            (Some(id), _) => known.find(id),
+        match (id, self.set.keys.as_slice()) {
+            (Some(id), _) => self.set.find(id),
             (None, [only]) => Some(only),
             (None, _) => None,
         }
