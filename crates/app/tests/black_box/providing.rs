@@ -266,6 +266,7 @@ async fn a_token_with_anything_wrong_is_refused() {
         ("of another key than its algorithm's", rsa.token_with(&json!({"alg": "RS256", "kid": "p"}), &good)),
         ("of an algorithm that shares secrets", header(json!({"alg": "HS256", "kid": "p"}))),
         ("of an unknown algorithm", header(json!({"alg": "XS1", "kid": "p"}))),
+        ("of an extension", header(json!({"alg": "ES256", "kid": "p", "crit": ["b64"], "b64": true}))),
         ("of no text", "ey.e30.x".to_owned()),
         ("without a claim", format!("{}..", text(json!({"alg": "ES256", "kid": "p"}).to_string()))),
     ];

@@ -102,6 +102,10 @@ impl Provider {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(refused("it must be signed with RS256, ES256 or EdDSA"));
         }
+        // RFC 7515, section 4.1.11.
+        if header.crit.is_some() {
+            return Err(refused("its `crit` names extensions, and none is understood here"));
+        }
         let key = self.key(header.kid.as_deref()).await?;
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.terms.issuer]);
@@ -158,9 +162,9 @@ impl Provider {
         if asked_at.is_some_and(|at| at.elapsed() < ASK_EVERY) {
             return;
         }
-        let answered = self.ask_for_keys().await;
+        // Before the question, as who asks may leave during it, and come again.
         *asked_at = Some(Instant::now());
-        match answered {
+        match self.ask_for_keys().await {
             Ok(set) => {
                 let keys = Arc::new(Keys { set, came_at: Instant::now() });
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
