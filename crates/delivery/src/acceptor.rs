@@ -29,6 +29,7 @@ use crate::{
     parts::Messages,
     scheduler::Work,
     target::Target,
+    to_its_end::ToItsEnd,
 };
 
 /// How often a batch is tried again while subscriptions change under it.
@@ -124,12 +125,12 @@ impl Acceptor {
         room: impl Send + 'static,
     ) -> Result<Accepted, AcceptError> {
         let acceptor = Arc::clone(self);
-        let accept = async move {
+        ToItsEnd::of(async move {
             let result = acceptor.accept_now(&submissions, idempotency.as_ref()).await;
             drop(room);
             result
-        };
-        tokio::spawn(accept).await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+        })
+        .await
     }
 
     async fn accept_now(

@@ -22,4 +22,5 @@ pub mod replay;
 pub mod scheduler;
 pub mod service;
 pub mod target;
+mod to_its_end;
 pub mod trial;

@@ -122,8 +122,7 @@ impl RecorderTask {
             for subscription in &finished.closed {
                 tracing::info!(%subscription, "its callback is back: what waited goes out");
             }
-            recorded.changed =
-                ![&finished.deactivated, &finished.opened, &finished.closed].into_iter().all(Vec::is_empty);
+            recorded.changed = finished.changes_catalogue();
         }
         if !untried.is_empty() {
             self.release(holder, &untried, &mut recorded.trouble).await;

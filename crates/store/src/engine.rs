@@ -251,6 +251,14 @@ pub struct Finished {
     pub closed: Vec<SubscriptionId>,
 }
 
+impl Finished {
+    /// Whether the catalogue has changed with it.
+    #[must_use]
+    pub fn changes_catalogue(&self) -> bool {
+        !(self.deactivated.is_empty() && self.opened.is_empty() && self.closed.is_empty())
+    }
+}
+
 /// Accepts events, hands out deliveries, takes their outcomes.
 ///
 /// **Order.** Deliveries of one group and one subscription are sent in the order of acceptance, which is that of the commits. Of

@@ -18,6 +18,7 @@ pub mod documents;
 pub mod engine;
 mod error;
 mod fullness;
+mod gather;
 pub mod history;
 mod location;
 pub mod notices;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use axum::{body::Body, extract::Request};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -128,14 +128,14 @@ pub async fn read(state: &ApiState, request: Request, max: usize) -> Result<Buff
     Ok(Buffered { bytes, _room: permit })
 }
 
-/// Reads on, within bounds, what a handler leaves of its body. A client that is still sending would otherwise find its connection
+/// Has what a handler leaves of its body read on, within bounds. A client that is still sending would otherwise find its connection
 /// reset, and never see why.
-pub async fn drain_what_is_left(request: Request, next: Next) -> Response {
-    // Such a client waits to be told before it sends anything.
-    if request.headers().contains_key(header::EXPECT) {
-        return next.run(request).await;
+pub fn drained(request: Request) -> Request {
+    // Such a client waits to be told before it sends anything. And of what has come with the head nothing is left.
+    if request.headers().contains_key(header::EXPECT) || request.body().is_end_stream() {
+        return request;
     }
-    next.run(request.map(|body| Body::new(DrainedOnDrop(Some(body))))).await
+    request.map(|body| Body::new(DrainedOnDrop(Some(body))))
 }
 
 struct DrainedOnDrop(Option<Body>);

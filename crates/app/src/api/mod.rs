@@ -41,7 +41,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::FromRef, middleware, routing::MethodRouter};
+use axum::{
+    Router,
+    extract::{FromRef, Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::MethodRouter,
+};
 use hookcast_core::{clock::Clock, guard::Rules, options::Consent, token::TokenHash};
 use hookcast_delivery::{
     acceptor::Acceptor,
@@ -254,15 +260,22 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 37] {
 /// The service. Each of its routes answers with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
     routed(routes(), "there is no such path; see the README for those there are")
-        .layer(middleware::from_fn_with_state(state.clone(), admin::audit::note))
-        .layer(middleware::from_fn_with_state(state.clone(), rate_limit::limit))
+        .layer(middleware::from_fn_with_state(state.clone(), pass))
         .with_state(state)
+}
+
+/// What every request passes on its way to its handler. It is one layer, since each has its price for every event.
+async fn pass(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let handle = |request| admin::audit::note(&state, request, |request| next.run(request));
+    rate_limit::limit(&state, body::drained(request), handle).await
 }
 
 /// The routes of a node that only delivers.
 pub fn health_router(health: Health) -> Router {
     let routes = [("/health/live", health::live_routes()), ("/health/ready", health::ready_routes())];
-    routed(routes, "this node only delivers: ask one of the role `api` or `all`").with_state(health)
+    routed(routes, "this node only delivers: ask one of the role `api` or `all`")
+        .layer(middleware::map_request(async |request| body::drained(request)))
+        .with_state(health)
 }
 
 fn routed<S: Clone + Send + Sync + 'static, const N: usize>(
@@ -276,5 +289,4 @@ fn routed<S: Clone + Send + Sync + 'static, const N: usize>(
     router
         .fallback(move || async move { ApiError::not_found(elsewhere) })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(middleware::from_fn(body::drain_what_is_left))
 }

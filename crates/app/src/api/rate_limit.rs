@@ -10,8 +10,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -95,17 +94,18 @@ fn whose(headers: &HeaderMap) -> [u8; 32] {
 
 /// Refuses requests beyond the quota of their token, and tells all others what is left of it. Events have a quota of their own; what
 /// a server says of itself has none.
-pub async fn limit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub async fn limit<F: Future<Output = Response>>(
+    state: &ApiState,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let path = request.uri().path();
-    if !path.starts_with("/webhooks/") {
-        return next.run(request).await;
-    }
     let quota = if path.trim_end_matches('/') == "/webhooks/trigger" { &state.trigger_quota } else { &state.quota };
-    if quota.requests == 0 {
-        return next.run(request).await;
+    if quota.requests == 0 || !path.starts_with("/webhooks/") {
+        return answer(request).await;
     }
     let (mut response, left, after) = match quota.take(whose(request.headers()), Instant::now()) {
-        Verdict::Go { left, full_in } => (next.run(request).await, left, full_in),
+        Verdict::Go { left, full_in } => (answer(request).await, left, full_in),
         Verdict::Wait(after) => {
             let problem =
                 format!("{} requests a minute may be made with one token: wait for {after} s", quota.requests);

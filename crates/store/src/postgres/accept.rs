@@ -3,11 +3,6 @@
 //! The transaction asks what the store says of the batches ([`admission`]), refuses those that it must, and stores the rest
 //! ([`intake`]). In the usual case that is twice to the server and back.
 
-use std::sync::Arc;
-
-use hookcast_core::clock::Timestamp;
-use tokio::sync::{Mutex, mpsc, oneshot};
-
 use super::{
     Shared,
     admission::{self, Decision, Known},
@@ -15,109 +10,19 @@ use super::{
     pool::{Commit, retrying},
 };
 use crate::{
-    engine::{Accepted, Batch},
+    engine::Accepted,
     error::{AcceptError, StoreError},
+    gather::{Answer, Bounds, Request, stopped},
 };
 
-/// Batches that may wait before more are refused.
-const QUEUE: usize = 8_192;
+/// While one group waits for the disk another one is made.
+pub(super) const BOUNDS: Bounds = Bounds { groups: 2, batches: 512, deliveries: 20_000, bytes: 8 * 1024 * 1024 };
 
-/// The most batches, and about the most deliveries and bytes of payload, in one transaction, so that the first of them does not
-/// wait long, and none fails for the size of the others.
-const GROUP: usize = 512;
-const GROUP_DELIVERIES: usize = 20_000;
-const GROUP_BYTES: usize = 8 * 1024 * 1024;
-
-/// Groups that are stored at once: while one waits for the disk another one is made.
-const WRITERS: usize = 2;
-
-/// A batch and whoever waits for what becomes of it.
-struct Job {
-    request: Request,
-    reply: oneshot::Sender<Result<Accepted, AcceptError>>,
-}
-
-/// A batch, and when it came.
-pub(super) struct Request {
-    pub batch: Batch,
-    pub now: Timestamp,
-}
-
-impl Request {
-    fn deliveries(&self) -> usize {
-        self.batch.events.iter().map(|event| event.recipients.len()).sum()
-    }
-
-    fn bytes(&self) -> usize {
-        self.batch.events.iter().map(|new| new.event.payload.get().len()).sum()
-    }
-}
-
-/// The front door of the writers. They end when it is dropped.
-pub(super) struct Acceptor {
-    queue: mpsc::Sender<Job>,
-}
-
-impl Acceptor {
-    pub(super) fn start(shared: &Arc<Shared>) -> Self {
-        let (queue, inbox) = mpsc::channel(QUEUE);
-        let inbox = Arc::new(Mutex::new(inbox));
-        for _ in 0..WRITERS {
-            tokio::spawn(write_groups(Arc::clone(shared), Arc::clone(&inbox)));
-        }
-        Self { queue }
-    }
-
-    /// Stores a batch. Once it is queued it is written, even where the caller leaves.
-    pub(super) async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { request: Request { batch, now }, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Busy("too many writes are waiting".into()),
-            mpsc::error::TrySendError::Closed(_) => stopped(),
-        })?;
-        answer.await.map_err(|_| stopped())?
-    }
-}
-
-fn stopped() -> StoreError {
-    StoreError::Unavailable("the writer has stopped".into())
-}
-
-async fn write_groups(shared: Arc<Shared>, inbox: Arc<Mutex<mpsc::Receiver<Job>>>) {
-    while let Some(mut group) = next_group(&inbox).await {
-        // Contents are looked up under one rule; batches under another one, which one process hardly has, wait for their turn.
-        while let Some(rule) = group.first().map(|job| job.request.batch.deduplicate) {
-            let (same, others) = group.into_iter().partition(|job| job.request.batch.deduplicate == rule);
-            answer(&shared, same).await;
-            group = others;
-        }
-    }
-}
-
-async fn next_group(inbox: &Mutex<mpsc::Receiver<Job>>) -> Option<Vec<Job>> {
-    let mut inbox = inbox.lock().await;
-    let first = inbox.recv().await?;
-    let (mut deliveries, mut bytes) = (first.request.deliveries(), first.request.bytes());
-    let mut group = vec![first];
-    while group.len() < GROUP && deliveries < GROUP_DELIVERIES && bytes < GROUP_BYTES {
-        let Ok(next) = inbox.try_recv() else { break };
-        deliveries += next.request.deliveries();
-        bytes += next.request.bytes();
-        group.push(next);
-    }
-    Some(group)
-}
-
-/// Stores a group and tells everybody what became of his batch.
-async fn answer(shared: &Shared, group: Vec<Job>) {
-    let (requests, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.request, job.reply)).unzip();
-    let results = match retrying(|| store(shared, &requests)).await {
-        Ok(results) => results,
+/// Stores a group; what became of each of its requests.
+pub(super) async fn accept(shared: &Shared, requests: &[Request]) -> Vec<Answer> {
+    match retrying(|| store(shared, requests)).await {
+        Ok(answers) => answers,
         Err(error) => requests.iter().map(|_| Err(error.clone().into())).collect(),
-    };
-    for (reply, result) in replies.into_iter().zip(results) {
-        // Whoever asked may have left.
-        let _ = reply.send(result);
     }
 }
 

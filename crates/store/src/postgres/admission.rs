@@ -10,7 +10,6 @@ use hookcast_core::{
 use tokio_postgres::types::Type;
 
 use super::{
-    accept::Request,
     locks,
     pool::{Call, Statement, Transaction},
     rows::{event_id, get, integer, md5, natural, receipts, single, time, uuid},
@@ -19,6 +18,7 @@ use crate::{
     Limits,
     engine::{Idempotency, NewEvent, Receipt},
     error::{AcceptError, StoreError},
+    gather::Request,
 };
 
 /// About the bytes that an event takes up beside its payload, and those of a delivery, indexes included.

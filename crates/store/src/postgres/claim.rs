@@ -1,14 +1,14 @@
 //! Finding work and taking it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
 use hookcast_core::{
     clock::Timestamp,
-    event::EventType,
-    id::{DeliveryId, SubscriptionId},
+    event::{Event, EventType},
+    id::{DeliveryId, EventId, SubscriptionId},
 };
 use tokio_postgres::{
     Row,
@@ -235,16 +235,21 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim, now: Timestamp) -> Res
     let quotas: Vec<i64> = known().map(|(.., limit)| i64::try_from(limit).unwrap_or(i64::MAX)).collect();
     let ids = known().map(|(key, id, _)| (key, id)).collect::<HashMap<_, _>>();
     let taken = retrying(|| take(shared, claim, now, &lanes, &quotas)).await?;
+    let mut events: HashMap<EventId, Arc<Event>> = HashMap::new();
     taken
         .iter()
         .map(|row| {
-            let event = rows::event(row, 4)?;
+            // Many may be of one event.
+            let event = match events.entry(rows::event_id(row, 4)?) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(unknown) => Arc::clone(unknown.insert(Arc::new(rows::event(row, 4)?))),
+            };
             Ok(Claimed {
                 id: DeliveryId::from_position(event.time, natural(get(row, 0)?)),
                 subscription: ids.get(&get(row, 1)?).copied().ok_or(StoreError::NotFound)?,
                 attempts: u32::try_from(get::<i32>(row, 2)?).unwrap_or(0),
                 group: get(row, 11)?,
-                event: Arc::new(event),
+                event,
             })
         })
         .collect()

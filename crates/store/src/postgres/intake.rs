@@ -10,7 +10,6 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::{
-    accept::Request,
     admission::Firsts,
     lanes::{self, More},
     order::{NewDelivery, Ordered},
@@ -21,6 +20,7 @@ use crate::{
     code::extra_text,
     engine::{Accepted, Batch, NewEvent, Receipt},
     error::StoreError,
+    gather::Request,
 };
 
 /// Rows in one statement, and statements that are sent at once.

@@ -57,7 +57,6 @@ use hookcast_core::{
 use tokio::task::JoinSet;
 
 use self::{
-    accept::Acceptor,
     durability::Server,
     hints::Hints,
     partitions::Partitions,
@@ -70,6 +69,7 @@ use crate::{
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
     fullness::Fullness,
+    gather::Gatherer,
 };
 
 /// A name that no other handle has.
@@ -78,7 +78,7 @@ const NAME: Statement = Statement { sql: "SELECT gen_random_uuid()::text", types
 /// The store on PostgreSQL.
 pub(crate) struct PostgresStore {
     shared: Arc<Shared>,
-    acceptor: Acceptor,
+    acceptor: Gatherer,
     connector: Connector,
     /// This handle's name in notifications.
     name: String,
@@ -121,8 +121,13 @@ impl PostgresStore {
         let name: String = rows::single(&shared.pool.query(&NAME, &[]).await?)?;
         let mut background = JoinSet::new();
         background.spawn(Arc::clone(&shared.hints).keep_telling(shared.pool.clone(), name.clone()));
+        let accepting = Arc::clone(&shared);
+        let acceptor = Gatherer::start(accept::BOUNDS, move |requests| {
+            let shared = Arc::clone(&accepting);
+            async move { accept::accept(&shared, &requests).await }
+        });
         Ok(Self {
-            acceptor: Acceptor::start(&shared),
+            acceptor,
             shared,
             connector,
             name,

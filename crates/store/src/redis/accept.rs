@@ -1,4 +1,4 @@
-//! Accepting a batch: what `scripts/accept.lua` is given, and what it answers.
+//! Accepting: what `scripts/accept.lua` is given, and what it answers.
 
 use hookcast_core::{
     clock::Timestamp,
@@ -8,7 +8,7 @@ use hookcast_core::{
 };
 
 use super::{
-    RedisStore,
+    Server,
     reply::{Reply, malformed},
     rows::{millis, or_empty, timestamp},
     scripts::{self, Call},
@@ -17,20 +17,37 @@ use crate::{
     code::extra_text,
     engine::{Accepted, Batch, NewEvent, Receipt},
     error::{AcceptError, StoreError},
+    gather::{Answer, Bounds, Request},
 };
 
-impl RedisStore {
-    /// Stores a batch, or finds why not before anything is written.
-    pub(super) async fn accept_batch(&self, batch: &Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
+/// While one group waits for the disk another one is on its way. A script holds up everybody else, so that groups are small.
+pub(super) const BOUNDS: Bounds = Bounds { groups: 2, batches: 128, deliveries: 1_000, bytes: 4 * 1024 * 1024 };
+
+impl Server {
+    /// Stores a group of requests; what became of each.
+    pub(super) async fn accept(&self, requests: &[Request]) -> Vec<Answer> {
+        match self.store(requests).await {
+            Ok(answers) => answers,
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn store(&self, requests: &[Request]) -> Result<Vec<Answer>, AcceptError> {
         self.room.check(&self.link).await?;
-        let call = self.accept_call(batch, now)?;
+        let call = self.accept_call(requests)?;
         let mut reply = self.link.ask(&call).await?;
+        reply.expect_ok()?;
+        requests.iter().map(|request| Ok(self.became(&request.batch, reply.answer()?))).collect()
+    }
+
+    /// What became of a request.
+    fn became(&self, batch: &Batch, mut reply: Reply) -> Answer {
         match reply.status() {
             "ok" => accepted(batch, reply),
             "replayed" => replayed(reply),
+            "reused" => Err(AcceptError::KeyReused),
             "stale" => Err(AcceptError::StaleCatalogue),
             "lost" => Err(AcceptError::LeaseLost),
-            "reused" => Err(AcceptError::KeyReused),
             "unknown" => Err(StoreError::Corrupt("a recipient is not in the catalogue".into()).into()),
             "full" => {
                 let (used, max) = (reply.int()?, self.settings.limits.max_size);
@@ -40,9 +57,11 @@ impl RedisStore {
         }
     }
 
-    fn accept_call(&self, batch: &Batch, now: Timestamp) -> Result<Call, StoreError> {
+    fn accept_call(&self, requests: &[Request]) -> Result<Call, StoreError> {
         let limits = self.settings.limits;
         let mut call = self.call(&scripts::ACCEPT);
+        let now = requests.iter().map(|request| request.now).max().ok_or_else(malformed)?;
+        let batch = &requests.first().ok_or_else(malformed)?.batch;
         call.arg(now.as_millis())
             .arg(batch.catalogue.0)
             .arg(batch.holder.0)
@@ -53,12 +72,15 @@ impl RedisStore {
             Deduplicate::Within(window) => call.arg(now.minus(window).as_millis()).arg(millis(window)),
             Deduplicate::Forever => call.arg(i64::MIN).arg(""),
         };
-        match &batch.idempotency {
-            None => call.arg("").arg("").arg(""),
-            Some(key) => call.arg(&key.key).arg(&key.body_digest[..]).arg(now.plus(key.remember).as_millis()),
-        };
-        for new in &batch.events {
-            add_event(&mut call, new, batch.idempotency.is_some())?;
+        for Request { batch, now } in requests {
+            match &batch.idempotency {
+                None => call.arg("").arg("").arg(""),
+                Some(key) => call.arg(&key.key).arg(&key.body_digest[..]).arg(now.plus(key.remember).as_millis()),
+            };
+            call.arg(batch.events.len());
+            for new in &batch.events {
+                add_event(&mut call, new, batch.idempotency.is_some())?;
+            }
         }
         Ok(call)
     }

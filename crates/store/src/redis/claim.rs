@@ -1,9 +1,13 @@
 //! Claiming: what `scripts/claim.lua` is given, and what it answers.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use hookcast_core::{
     clock::Timestamp,
+    event::Event,
     id::{DeliveryId, EventId, SubscriptionId},
 };
 
@@ -92,8 +96,9 @@ impl RedisStore {
         let mut reply = self.run(&call).await?;
         let broken_off = reply.optional_int()?;
         let mut claimed = Vec::new();
+        let mut events = HashMap::new();
         while !reply.is_empty() {
-            claimed.push(read_claimed(reply.list()?, wanted)?);
+            claimed.push(read_claimed(reply.list()?, wanted, &mut events)?);
         }
         Ok(Part { claimed, broken_off })
     }
@@ -109,17 +114,28 @@ fn add_pass(call: &mut Call, pass: &Pass, after: i64) {
         .arg(after);
 }
 
-fn read_claimed(mut row: Reply, wanted: &[(SubscriptionId, usize)]) -> Result<Claimed, StoreError> {
+/// Reads a delivery; its event, too, where that is not known yet.
+fn read_claimed(
+    mut row: Reply,
+    wanted: &[(SubscriptionId, usize)],
+    events: &mut HashMap<EventId, Arc<Event>>,
+) -> Result<Claimed, StoreError> {
     let (position, wanted_index, attempts) = (row.natural()?, row.natural()?, row.natural()?);
     let group = row.optional_int()?;
     let id = EventId::from_bytes(row.array()?);
-    let event = Head::read(&row.bytes()?)?.with_rest(id, &mut row)?;
+    let event = match events.entry(id) {
+        Entry::Occupied(known) => Arc::clone(known.get()),
+        Entry::Vacant(unknown) => {
+            let event = Head::read(&row.bytes()?)?.with_rest(id, &mut row)?;
+            Arc::clone(unknown.insert(Arc::new(event)))
+        }
+    };
     let wanted = usize::try_from(wanted_index).ok().and_then(|index| wanted.get(index)).ok_or_else(malformed)?;
     Ok(Claimed {
         id: DeliveryId::from_position(event.time, position),
         subscription: wanted.0,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         group,
-        event: Arc::new(event),
+        event,
     })
 }

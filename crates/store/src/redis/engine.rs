@@ -80,7 +80,7 @@ impl Engine for RedisStore {
     }
 
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
-        let result = self.accept_batch(&batch, now).await;
+        let result = self.acceptor.accept(batch, now).await;
         self.fullness.note(&result);
         result
     }

@@ -31,9 +31,11 @@ mod scripts;
 mod tests;
 mod transfer;
 
-pub(crate) use self::{link::client, location::RedisLocation};
+use std::{ops::Deref, sync::Arc};
 
 use ::redis::Script;
+
+pub(crate) use self::{link::client, location::RedisLocation};
 
 use self::{
     link::Link,
@@ -41,19 +43,25 @@ use self::{
     room::Room,
     scripts::{Call, SCHEMA},
 };
-use crate::{Settings, error::StoreError, fullness::Fullness};
+use crate::{Settings, error::StoreError, fullness::Fullness, gather::Gatherer};
 
 /// The first version of Redis whose scripts can say what they need.
 const OLDEST_SERVER: u32 = 7;
 
 /// The store on a Redis server.
 pub(crate) struct RedisStore {
+    server: Arc<Server>,
+    acceptor: Gatherer,
+    fullness: Fullness,
+}
+
+/// The server, and where on it the store is.
+pub(crate) struct Server {
     link: Link,
     /// What the name of every key begins with.
     root: String,
     settings: Settings,
     room: Room,
-    fullness: Fullness,
 }
 
 impl RedisStore {
@@ -62,14 +70,29 @@ impl RedisStore {
         let location = RedisLocation::parse(url)?;
         let root = format!("{{{}}}:", location.prefix);
         let link = Link::new(location, settings.ca_file.as_deref(), format!("{root}work"))?;
-        let store =
-            Self { link, root, settings: settings.clone(), room: Room::default(), fullness: Fullness::default() };
-        store.require_version().await?;
-        durability::require(&store.link, settings.require_durable).await?;
-        store.note_schema().await?;
-        Ok(store)
+        let server = Server { link, root, settings: settings.clone(), room: Room::default() };
+        server.require_version().await?;
+        durability::require(&server.link, settings.require_durable).await?;
+        server.note_schema().await?;
+        let server = Arc::new(server);
+        let accepting = Arc::clone(&server);
+        let acceptor = Gatherer::start(accept::BOUNDS, move |requests| {
+            let server = Arc::clone(&accepting);
+            async move { server.accept(&requests).await }
+        });
+        Ok(Self { server, acceptor, fullness: Fullness::default() })
     }
+}
 
+impl Deref for RedisStore {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Server {
     /// Refuses a server that is too old, in better words than it would find itself.
     async fn require_version(&self) -> Result<(), StoreError> {
         let server = room::info(&self.link, "server").await?;

@@ -46,6 +46,11 @@ impl Reply {
         self.values.len() == 0
     }
 
+    /// An answer with a status of its own, in the list.
+    pub(super) fn answer(&mut self) -> Result<Self, StoreError> {
+        Self::new(self.next()?)
+    }
+
     fn next(&mut self) -> Result<Value, StoreError> {
         self.values.next().ok_or_else(malformed)
     }

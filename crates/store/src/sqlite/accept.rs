@@ -10,9 +10,9 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
+    known::Known,
     lanes::{self, More},
-    rows::{Keys, SubscriptionKey, integer, receipts, receipts_text},
-    work::is_alive,
+    rows::{SubscriptionKey, integer, receipts, receipts_text},
 };
 use crate::{
     Limits,
@@ -34,6 +34,7 @@ impl From<rusqlite::Error> for AcceptError {
 /// Stores a batch, or finds why not before it has written anything.
 pub(super) fn accept(
     transaction: &Transaction<'_>,
+    known: &mut Known,
     batch: &Batch,
     limits: Limits,
     now: Timestamp,
@@ -44,16 +45,16 @@ pub(super) fn accept(
         let held = vec![Vec::new(); receipts.len()];
         return Ok(Accepted { receipts, held, replayed: true });
     }
-    if catalogue_version(transaction)? != batch.catalogue.0 {
+    if known.catalogue_version(transaction)? != batch.catalogue.0 {
         return Err(AcceptError::StaleCatalogue);
     }
-    if !is_alive(transaction, batch.holder, now)? {
+    if !known.is_alive(transaction, batch.holder, now)? {
         return Err(AcceptError::LeaseLost);
     }
     check_size(transaction, approximate_size(batch), limits.max_size)?;
 
     let mut accepted = Accepted { receipts: Vec::new(), held: Vec::new(), replayed: false };
-    let mut intake = Intake::new(transaction, batch)?;
+    let mut intake = Intake::new(transaction, known, batch);
     for new in &batch.events {
         if let Some((id, time)) = intake.first_of_content(new, now)? {
             accepted.held.push(Vec::new());
@@ -91,11 +92,6 @@ fn approximate_size(batch: &Batch) -> u64 {
     u64::try_from(batch.events.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX)
 }
 
-fn catalogue_version(connection: &Connection) -> Result<u64, StoreError> {
-    let version: i64 = connection.prepare_cached("SELECT version FROM catalogue")?.query_row([], |row| row.get(0))?;
-    Ok(super::rows::natural(version))
-}
-
 fn earlier_receipts(
     connection: &Connection,
     idempotency: &Idempotency,
@@ -130,10 +126,8 @@ fn remember(
 /// Events on their way into the tables.
 struct Intake<'t> {
     connection: &'t Connection,
+    known: &'t mut Known,
     batch: &'t Batch,
-    keys: Keys,
-    next_event: i64,
-    next_position: u64,
     /// For each lane what more waits.
     waiting: BTreeMap<SubscriptionKey, More>,
     /// Contents met in this batch. What the table says of them was read or written already.
@@ -141,21 +135,8 @@ struct Intake<'t> {
 }
 
 impl<'t> Intake<'t> {
-    fn new(connection: &'t Connection, batch: &'t Batch) -> Result<Self, StoreError> {
-        let last = |sql: &str| -> Result<i64, StoreError> {
-            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
-        };
-        let next_position =
-            last("SELECT MAX(COALESCE((SELECT MAX(position) FROM deliveries), 0), purged_to) + 1 FROM retention")?;
-        Ok(Self {
-            connection,
-            batch,
-            keys: Keys::default(),
-            next_event: last("SELECT COALESCE(MAX(key), 0) + 1 FROM events")?,
-            next_position: super::rows::natural(next_position),
-            waiting: BTreeMap::new(),
-            seen: HashMap::new(),
-        })
+    fn new(connection: &'t Connection, known: &'t mut Known, batch: &'t Batch) -> Self {
+        Self { connection, known, batch, waiting: BTreeMap::new(), seen: HashMap::new() }
     }
 
     /// The first event of this content within the window, if this one is not to be sent again. Otherwise this one is the
@@ -198,15 +179,16 @@ impl<'t> Intake<'t> {
     /// Stores an event and its deliveries; answers those that the holder holds.
     fn store(&mut self, new: &NewEvent) -> Result<Vec<DeliveryId>, StoreError> {
         let event = &new.event;
-        let key = self.next_event;
-        self.next_event += 1;
+        let mut next = self.known.next(self.connection)?;
+        let key = next.event;
+        next.event += 1;
         self.connection.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute((
             key,
             event.id.to_bytes(),
             event.event_type.as_str(),
             event.time.as_millis(),
             event.md5.to_bytes(),
-            integer(self.next_position),
+            integer(next.position),
             i64::try_from(new.recipients.len()).unwrap_or(i64::MAX),
             event.payload.get(),
             &event.key,
@@ -220,11 +202,11 @@ impl<'t> Intake<'t> {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
         for (index, recipient) in (0_u32..).zip(new.recipients.iter()) {
-            let Some(lane) = self.keys.of(self.connection, recipient.subscription)? else {
+            let Some(lane) = self.known.keys.of(self.connection, recipient.subscription)? else {
                 return Err(StoreError::Corrupt(format!("{} is not in the catalogue", recipient.subscription)));
             };
-            let position = self.next_position;
-            self.next_position += 1;
+            let position = next.position;
+            next.position += 1;
             if reserved.next_if_eq(&index).is_some() {
                 let holder = integer(self.batch.holder.0);
                 insert.execute((
@@ -250,6 +232,7 @@ impl<'t> Intake<'t> {
                 self.waiting.entry(lane).or_default().add(due);
             }
         }
+        self.known.go_on_at(next);
         Ok(held)
     }
 

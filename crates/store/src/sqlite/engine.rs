@@ -9,7 +9,7 @@ use hookcast_core::{
     policy::HealthPolicy,
 };
 
-use super::{SqliteStore, accept, cancellation, outcomes::Outcomes, redelivery, work};
+use super::{SqliteStore, accept, cancellation, outcomes::Outcomes, redelivery, work, writer::Durability};
 use crate::{
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
@@ -49,9 +49,11 @@ impl Engine for SqliteStore {
             Err(error) => Err(error.into()),
             // A refusal is an answer here and not a failed write, so it travels inside the write's own result.
             Ok(()) => self
-                .write(move |transaction| match accept::accept(transaction, &batch, limits, now) {
-                    Err(AcceptError::Store(error)) => Err(error),
-                    decided => Ok(decided),
+                .write_on(Durability::Synced, move |transaction, known| {
+                    match accept::accept(transaction, known, &batch, limits, now) {
+                        Err(AcceptError::Store(error)) => Err(error),
+                        decided => Ok(decided),
+                    }
                 })
                 .await
                 .unwrap_or_else(|error| Err(error.into())),
@@ -70,7 +72,7 @@ impl Engine for SqliteStore {
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-        self.write_relaxed(move |transaction| work::claim(transaction, &claim, now)).await
+        self.write_on(Durability::Relaxed, move |transaction, known| work::claim(transaction, known, &claim, now)).await
     }
 
     async fn finish(
@@ -81,8 +83,8 @@ impl Engine for SqliteStore {
         now: Timestamp,
     ) -> Result<Finished, StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write_relaxed(move |transaction| {
-            Outcomes::new(transaction, holder, policy, now, max_waiting).record(&outcomes)
+        self.write_on(Durability::Relaxed, move |transaction, known| {
+            Outcomes::new(transaction, known, holder, policy, now, max_waiting).record(&outcomes)
         })
         .await
     }

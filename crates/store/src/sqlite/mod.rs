@@ -1,6 +1,6 @@
 //! The embedded store: one file, one writing thread that commits in groups, some reading connections.
 //!
-//! - [`writer`]: the thread, its queue, group commit.
+//! - [`writer`]: the thread, its queue, group commit; [`known`]: what one write needs not read again.
 //! - [`readers`]: connections for what only reads.
 //! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`], [`work`], [`outcomes`] and [`lanes`] do the engine's work.
 //! - [`transfer`]: giving all away ([`export`]) and taking it in ([`import`]).
@@ -15,6 +15,7 @@ mod engine;
 mod export;
 mod history;
 mod import;
+mod known;
 mod lanes;
 mod location;
 mod notices;
@@ -39,6 +40,7 @@ use rusqlite::{Connection, Transaction};
 use tokio::time::Instant;
 
 use self::{
+    known::Known,
     readers::Readers,
     writer::{Durability, Writer},
 };
@@ -81,7 +83,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.run(Durability::Synced, job).await
+        self.write_unknowing(Durability::Synced, job).await
     }
 
     /// Writes what may be lost with the machine's power, though not with the process.
@@ -90,7 +92,28 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.run(Durability::Relaxed, job).await
+        self.write_unknowing(Durability::Relaxed, job).await
+    }
+
+    async fn write_unknowing<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let forgetting = |transaction: &Transaction<'_>, known: &mut Known| {
+            known.forget();
+            job(transaction)
+        };
+        self.write_on(durability, forgetting).await
+    }
+
+    /// Writes on from what is known of earlier writes, and keeps it true: for what is written with every event.
+    async fn write_on<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>, &mut Known) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.run(durability, job).await
     }
 
     /// Refuses events while the disk is nearly full, so that there is room to record what becomes of those accepted.

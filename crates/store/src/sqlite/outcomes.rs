@@ -12,9 +12,10 @@ use rusqlite::{Connection, Transaction};
 
 use super::{
     catalogue::{deactivate, touch},
+    known::Known,
     lanes::{self, More},
     notices,
-    rows::{self, Keys, SubscriptionKey, integer, state_code},
+    rows::{self, SubscriptionKey, integer, state_code},
 };
 use crate::{
     engine::{Finished, Incarnation, Outcome},
@@ -29,7 +30,7 @@ pub(super) struct Outcomes<'t> {
     policy: HealthPolicy,
     now: Timestamp,
     max_waiting: u64,
-    keys: Keys,
+    known: &'t mut Known,
     /// Subscriptions that are known to have no failures: a success tells nothing new of them.
     healthy: BTreeSet<SubscriptionKey>,
 }
@@ -37,25 +38,28 @@ pub(super) struct Outcomes<'t> {
 impl<'t> Outcomes<'t> {
     pub(super) fn new(
         transaction: &'t Transaction<'t>,
+        known: &'t mut Known,
         holder: Incarnation,
         policy: HealthPolicy,
         now: Timestamp,
         max_waiting: u64,
     ) -> Self {
-        let (keys, healthy) = (Keys::default(), BTreeSet::new());
-        Self { transaction, holder, policy, now, max_waiting, keys, healthy }
+        Self { transaction, known, holder, policy, now, max_waiting, healthy: BTreeSet::new() }
     }
 
     pub(super) fn record(mut self, outcomes: &[Outcome]) -> Result<Finished, StoreError> {
         let mut finished = Finished::default();
         for outcome in outcomes {
-            match self.keys.of(self.transaction, outcome.subscription)? {
+            match self.known.keys.of(self.transaction, outcome.subscription)? {
                 Some(lane) if self.settle(outcome, lane)? => {
                     insert_attempt(self.transaction, integer(outcome.delivery.position()), &outcome.attempt)?;
                     self.update_health(outcome, lane, &mut finished)?;
                 }
                 _ => finished.ignored += 1,
             }
+        }
+        if finished.changes_catalogue() {
+            self.known.forget_catalogue_version();
         }
         Ok(finished)
     }

@@ -14,8 +14,9 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::Value};
 
 use super::{
+    known::Known,
     lanes::{self, More},
-    rows::{self, Keys, SubscriptionKey, integer, natural, small, state_code},
+    rows::{self, SubscriptionKey, integer, natural, small, state_code},
 };
 use crate::{
     catalogue::CatalogueVersion,
@@ -23,13 +24,12 @@ use crate::{
     error::StoreError,
 };
 
-/// Whether a lease has not run out.
-pub(super) fn is_alive(connection: &Connection, holder: Incarnation, now: Timestamp) -> Result<bool, StoreError> {
-    let expires_at: Option<i64> = connection
+/// When a lease runs out or has done so, in ms; `None` when it was ended.
+pub(super) fn lease_end(connection: &Connection, holder: Incarnation) -> Result<Option<i64>, StoreError> {
+    Ok(connection
         .prepare_cached("SELECT expires_at FROM incarnations WHERE key = ?")?
         .query_row([integer(holder.0)], |row| row.get(0))
-        .optional()?;
-    Ok(expires_at.is_some_and(|expires_at| expires_at > now.as_millis()))
+        .optional()?)
 }
 
 pub(super) fn join(
@@ -183,14 +183,18 @@ pub(super) fn due(connection: &Connection, query: &DueQuery) -> Result<Due, Stor
     Ok(due)
 }
 
-pub(super) fn claim(transaction: &Transaction<'_>, claim: &Claim, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
-    if !is_alive(transaction, claim.holder, now)? {
+pub(super) fn claim(
+    transaction: &Transaction<'_>,
+    known: &mut Known,
+    claim: &Claim,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, StoreError> {
+    if !known.is_alive(transaction, claim.holder, now)? {
         return Err(StoreError::NotFound);
     }
     let mut claimed = Found::default();
-    let mut keys = Keys::default();
     for (subscription, limit) in &claim.wanted {
-        let Some(lane) = keys.of(transaction, *subscription)? else { continue };
+        let Some(lane) = known.keys.of(transaction, *subscription)? else { continue };
         let (parked, probe_at): (bool, Option<i64>) = transaction
             .prepare_cached("SELECT parked, probe_at FROM lanes WHERE subscription = ?")?
             .query_row([lane], |row| Ok((row.get(0)?, row.get(1)?)))?;

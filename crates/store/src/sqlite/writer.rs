@@ -6,6 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::mpsc, thread};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::known::Known;
 use crate::error::StoreError;
 
 /// How many writes may wait before more are refused.
@@ -28,7 +29,7 @@ pub(super) enum Durability {
 /// A job refuses before it writes. One that fails after it has written something fails with its whole group.
 trait Job: Send {
     /// Answers whether the group can go on.
-    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError>;
+    fn run(&mut self, transaction: &Transaction<'_>, known: &mut Known) -> Result<(), StoreError>;
     fn conclude(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -41,12 +42,12 @@ struct Write<T, F> {
 impl<T, F> Job for Write<T, F>
 where
     T: Send,
-    F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send,
+    F: FnOnce(&Transaction<'_>, &mut Known) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    fn run(&mut self, transaction: &Transaction<'_>, known: &mut Known) -> Result<(), StoreError> {
         let Some(job) = self.job.take() else { return Ok(()) };
         let before = transaction.total_changes();
-        let result = job(transaction);
+        let result = job(transaction, known);
         let has_written = transaction.is_autocommit() || transaction.total_changes() != before;
         match result {
             // A savepoint for each job would spare the others, and copy every page that each job touches. Jobs look before
@@ -102,7 +103,7 @@ impl Writer {
     pub(super) async fn run<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Transaction<'_>, &mut Known) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let write = Box::new(Write { job: Some(job), result: None, reply });
@@ -136,44 +137,68 @@ fn stopped() -> StoreError {
     StoreError::Unavailable("the writer has stopped".into())
 }
 
-fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
-    let mut synced = true;
-    let mut group: Vec<Box<dyn Job>> = Vec::new();
-    while let Ok(first) = inbox.recv() {
-        let mut durability = Durability::Relaxed;
-        let (mut vacuum, mut close) = (None, None);
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Write(wanted, job) => {
-                    if wanted == Durability::Synced {
-                        durability = wanted;
-                    }
-                    group.push(job);
-                }
-                Message::Vacuum(pages) => vacuum = Some(pages),
-                Message::Close(reply) => close = Some(reply),
+/// What is done together.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Box<dyn Job>>,
+    /// One of them is to be on disk.
+    is_synced: bool,
+    vacuum: Option<i64>,
+    close: Option<oneshot::Sender<()>>,
+}
+
+impl Group {
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Write(durability, job) => {
+                self.is_synced |= durability == Durability::Synced;
+                self.jobs.push(job);
             }
-            next = if close.is_none() && group.len() < GROUP { inbox.try_recv().ok() } else { None };
+            Message::Vacuum(pages) => self.vacuum = Some(pages),
+            Message::Close(reply) => self.close = Some(reply),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.close.is_some() || self.jobs.len() >= GROUP
+    }
+
+    /// Adds what is there.
+    fn fill(&mut self, inbox: &mpsc::Receiver<Message>) {
+        while !self.is_full()
+            && let Ok(message) = inbox.try_recv()
+        {
+            self.add(message);
+        }
+    }
+}
+
+fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
+    let mut is_synced = true;
+    let mut known = Known::default();
+    while let Ok(first) = inbox.recv() {
+        let mut group = Group::default();
+        group.add(first);
+        group.fill(inbox);
         // A panic in a job is a bug of ours; it must not take everybody's writes with it.
         let committed = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            set_synced(&connection, durability == Durability::Synced, &mut synced)?;
-            if group.is_empty() { Ok(()) } else { commit(&mut connection, &mut group) }
+            set_synced(&connection, group.is_synced, &mut is_synced)?;
+            if group.jobs.is_empty() { Ok(()) } else { commit(&mut connection, &mut known, &mut group.jobs) }
         }))
         .unwrap_or_else(|_| Err(StoreError::Unavailable("a write failed inside".into())));
         if let Err(error) = &committed {
-            tracing::error!(%error, "a group of {} writes was rolled back", group.len());
+            tracing::error!(%error, "a group of {} writes was rolled back", group.jobs.len());
+            known.forget();
         }
-        for job in group.drain(..) {
+        for job in group.jobs {
             job.conclude(committed.clone());
         }
-        if let Some(pages) = vacuum
+        if let Some(pages) = group.vacuum
             && let Err(error) = connection.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
         {
             tracing::warn!(%error, "free pages could not be given back to the file system");
         }
-        if let Some(reply) = close {
+        if let Some(reply) = group.close {
             // The last one to close a file puts its log into it and removes the log.
             drop(connection);
             let _ = reply.send(());
@@ -191,10 +216,11 @@ fn set_synced(connection: &Connection, wanted: bool, current: &mut bool) -> Resu
     Ok(())
 }
 
-fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+fn commit(connection: &mut Connection, known: &mut Known, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for job in group {
-        job.run(&transaction)?;
+    known.follow_others(&transaction)?;
+    for job in jobs {
+        job.run(&transaction, known)?;
     }
     transaction.commit()?;
     Ok(())
@@ -212,7 +238,7 @@ mod tests {
 
     async fn insert(writer: &Writer, n: i64, then: Result<(), StoreError>) -> Result<(), StoreError> {
         writer
-            .run(Durability::Synced, move |transaction| {
+            .run(Durability::Synced, move |transaction, _| {
                 then?;
                 transaction.execute("INSERT INTO numbers VALUES (?)", [n])?;
                 Ok(())
@@ -222,7 +248,7 @@ mod tests {
 
     async fn count(writer: &Writer) -> i64 {
         writer
-            .run(Durability::Relaxed, |t| Ok(t.query_row("SELECT COUNT(*) FROM numbers", [], |row| row.get(0))?))
+            .run(Durability::Relaxed, |t, _| Ok(t.query_row("SELECT COUNT(*) FROM numbers", [], |row| row.get(0))?))
             .await
             .unwrap()
     }
@@ -246,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
         let result: Result<(), _> = writer
-            .run(Durability::Synced, |transaction| {
+            .run(Durability::Synced, |transaction, _| {
                 transaction.execute("INSERT INTO numbers VALUES (1)", [])?;
                 Err(StoreError::Unavailable("half way".into()))
             })
@@ -259,7 +285,7 @@ mod tests {
     async fn a_panic_in_a_write_is_an_error_and_not_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
-        let result: Result<(), _> = writer.run(Durability::Synced, |_| panic!("a bug")).await;
+        let result: Result<(), _> = writer.run(Durability::Synced, |_, _| panic!("a bug")).await;
         assert!(matches!(result, Err(StoreError::Unavailable(_))));
         insert(&writer, 1, Ok(())).await.unwrap();
         assert_eq!(count(&writer).await, 1);

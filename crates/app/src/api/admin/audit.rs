@@ -3,7 +3,6 @@
 use axum::{
     Json,
     extract::{MatchedPath, Request, State},
-    middleware::Next,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
@@ -52,24 +51,32 @@ struct Entry {
 }
 
 /// Notes the change that a request makes, when it is made. Where that fails the change is made all the same, and the log says so.
-pub async fn note(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let operation =
-        request.extensions().get::<MatchedPath>().map(|path| path.as_str().trim_end_matches('/').to_owned());
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let Some(operation) = operation.filter(|operation| changes && !NOT_NOTED.contains(&operation.as_str())) else {
-        return next.run(request).await;
-    };
+pub async fn note<F: Future<Output = Response>>(
+    state: &ApiState,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
+    let Some(operation) = change(&request) else { return answer(request).await };
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     // Before the change: it may make the very token void.
-    let by = auth::asker(&state, request.headers()).await;
-    let response = next.run(request).await;
+    let by = auth::asker(state, request.headers()).await;
+    let response = answer(request).await;
     if response.status().is_success() {
         let entry = Entry { time: state.clock.now(), by, method, operation, path, status: response.status().as_u16() };
-        if let Err(error) = keep(&state, &entry).await {
+        if let Err(error) = keep(state, &entry).await {
             tracing::error!(%error, operation = entry.operation, path = entry.path, "a change was made and could not be noted");
         }
     }
     response
+}
+
+/// Which operation a request asks for, if it is one that changes something.
+fn change(request: &Request) -> Option<String> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let operation = request.extensions().get::<MatchedPath>()?.as_str().trim_end_matches('/');
+    (!NOT_NOTED.contains(&operation)).then(|| operation.to_owned())
 }
 
 async fn keep(state: &ApiState, entry: &Entry) -> Result<(), StoreError> {

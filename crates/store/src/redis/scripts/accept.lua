@@ -1,17 +1,21 @@
 -- ARGV: now, catalogue's version, holder, most that may wait in a lane, most bytes (0: no limit), begin of the window for equal
--- content (empty: the rule is off), the window's length (empty: no end); then the idempotency key, the body's digest and the
--- key's expiry (all empty: none; the digest says so); then for each event: id, type, time, md5, fingerprint, payload, key, extra,
--- source, at (each of the last four empty: none),
+-- content (empty: the rule is off), the window's length (empty: no end); then for each request: the idempotency key, the body's
+-- digest and the key's expiry (all empty: none; the digest says so), how many events it has, and for each of them: id, type, time,
+-- md5, fingerprint, payload, key, extra, source, at (each of the last four empty: none),
 -- whether the rule applies, the recipients' ids one after the other, '1' or '0' for each of them that is reserved,
 -- `NUMBER:GROUP ` for each of them whose delivery has a group, the receipt.
 --
--- Answers for each event either its first position, or the id and time of the first event of this content.
+-- Answers what became of each request: a status and, if it is stored, for each event either its first position, or the id and time
+-- of the first event of this content. One that is refused has written nothing, and the others do not fail with it.
 local now = tonumber(ARGV[1])
 local catalogue, holder, max_waiting, max_bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local window_begins, window = tonumber(ARGV[6]), tonumber(ARGV[7])
-local key, digest, key_ends = ARGV[8], ARGV[9], ARGV[10]
 
-local function earlier_answer()
+local about = call('HMGET', META, 'catalogue', 'position', 'bytes')
+local position, used = tonumber(about[2] or 0), tonumber(about[3] or 0)
+local holder_lives = is_alive(holder, now)
+
+local function earlier_answer(key, digest)
     local kept = digest ~= '' and call('HGET', root .. 'keys', key)
     if not kept then
         return nil
@@ -27,7 +31,7 @@ local function earlier_answer()
     return answer
 end
 
-local events, lanes_of_ids = {}, {}
+local lanes_of_ids = {}
 
 local function lane_of(id)
     local lane = lanes_of_ids[id]
@@ -38,8 +42,10 @@ local function lane_of(id)
     return lane
 end
 
-local function read_events()
-    for at = 11, #ARGV, 15 do
+-- The events of a request, so many from a place in ARGV on; nothing where a recipient is not known.
+local function read_events(first, count)
+    local events = {}
+    for at = first, first + (count - 1) * 15, 15 do
         local event = {
             id = ARGV[at], name = ARGV[at + 1], time = ARGV[at + 2], md5 = ARGV[at + 3], print = ARGV[at + 4],
             payload = ARGV[at + 5], key = ARGV[at + 6], extra = ARGV[at + 7], source = ARGV[at + 8], at = ARGV[at + 9],
@@ -52,14 +58,14 @@ local function read_events()
         for from = 1, #ARGV[at + 11], 16 do
             local lane = lane_of(string.sub(ARGV[at + 11], from, from + 15))
             if not lane then
-                return false
+                return nil
             end
             event.lanes[#event.lanes + 1] = lane
         end
         event.bytes = EVENT_BYTES + #event.payload + DELIVERY_BYTES * #event.lanes
         events[#events + 1] = event
     end
-    return true
+    return events
 end
 
 local seen = {}
@@ -89,20 +95,21 @@ end
 
 -- Stores an event and its deliveries; answers the first one's position.
 local function store(event)
-    local first = call('HINCRBY', META, 'position', #event.lanes) - #event.lanes + 1
+    local first = position + 1
     local head = event.md5 .. table.concat({ event.time, int(first), int(#event.lanes), event.name }, ' ')
     put_event(event.id, head, event.payload, event.key, event.extra, event.source, event.at)
     local due = int(math.max(tonumber(event.time), tonumber(event.at) or 0))
     call('ZADD', root .. 'events', event.time, event.id)
     for index, lane in ipairs(event.lanes) do
+        position = position + 1
         local delivery = {
-            position = first + index - 1, event = event.id, state = WAITING, lane = lane, attempts = '0', holder = '0',
+            position = position, event = event.id, state = WAITING, lane = lane, attempts = '0', holder = '0',
         }
-        call('XADD', root .. 'got:' .. lane, int(delivery.position) .. '-0', 'd', '')
+        call('XADD', root .. 'got:' .. lane, int(position) .. '-0', 'd', '')
         if string.sub(event.reserved, index, index) == '1' then
             hold(delivery, holder)
         else
-            delivery.group, delivery.sequence = event.groups[index], delivery.position
+            delivery.group, delivery.sequence = event.groups[index], position
             if delivery.group then
                 join_group(delivery)
             end
@@ -110,48 +117,61 @@ local function store(event)
             wait(delivery, due)
         end
     end
+    used = used + event.bytes
     return first
 end
 
-local earlier = earlier_answer()
-if earlier then
-    return earlier
-end
-if call('HGET', META, 'catalogue') ~= catalogue then
-    return { 'stale' }
-end
-if not is_alive(holder, now) then
-    return { 'lost' }
-end
-if not read_events() then
-    return { 'unknown' }
-end
-local more = 0
-for _, event in ipairs(events) do
-    more = more + event.bytes
-end
-local used = tonumber(call('HGET', META, 'bytes') or 0)
-if max_bytes > 0 and used + more > max_bytes then
-    return { 'full', int(used) }
+-- Stores the events of a request, or finds why not before anything is written.
+local function accept(key, digest, key_ends, first, count)
+    local earlier = earlier_answer(key, digest)
+    if earlier then
+        return earlier
+    end
+    if about[1] ~= catalogue then
+        return { 'stale' }
+    end
+    if not holder_lives then
+        return { 'lost' }
+    end
+    local events = read_events(first, count)
+    if not events then
+        return { 'unknown' }
+    end
+    local more = 0
+    for _, event in ipairs(events) do
+        more = more + event.bytes
+    end
+    if max_bytes > 0 and used + more > max_bytes then
+        return { 'full', int(used) }
+    end
+
+    local answer, remembered = { 'ok' }, { key_ends }
+    for _, event in ipairs(events) do
+        local earliest = first_of_content(event)
+        if earliest then
+            answer[#answer + 1] = { earliest.id, earliest.time }
+        else
+            answer[#answer + 1] = { store(event) }
+        end
+        remembered[#remembered + 1] = event.receipt
+        remembered[#remembered + 1] = earliest and earliest.id or ''
+        remembered[#remembered + 1] = earliest and earliest.time or ''
+    end
+    if digest ~= '' then
+        call('HSET', root .. 'keys', key, digest .. cmsgpack.pack(remembered))
+        call('ZADD', root .. 'key-ends', key_ends, key)
+    end
+    return answer
 end
 
-local answer, remembered = { 'ok' }, { key_ends }
-for _, event in ipairs(events) do
-    local first = first_of_content(event)
-    if first then
-        more = more - event.bytes
-        answer[#answer + 1] = { first.id, first.time }
-    else
-        answer[#answer + 1] = { store(event) }
-    end
-    remembered[#remembered + 1] = event.receipt
-    remembered[#remembered + 1] = first and first.id or ''
-    remembered[#remembered + 1] = first and first.time or ''
+local answer, at = { 'ok' }, 8
+while at <= #ARGV do
+    local count = tonumber(ARGV[at + 3])
+    answer[#answer + 1] = accept(ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 4, count)
+    at = at + 4 + count * 15
 end
-call('HINCRBY', META, 'bytes', int(more))
-if digest ~= '' then
-    call('HSET', root .. 'keys', key, digest .. cmsgpack.pack(remembered))
-    call('ZADD', root .. 'key-ends', key_ends, key)
+if used ~= tonumber(about[3] or 0) then
+    call('HSET', META, 'position', int(position), 'bytes', int(used))
 end
 settle(now, max_waiting)
 return answer

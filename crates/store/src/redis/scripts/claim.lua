@@ -4,7 +4,7 @@
 -- most. A pass is of one subscription.
 --
 -- Answers the position at which a pass was broken off (empty: it came to its end), and for each claimed delivery: position, the
--- number of the wanted subscription, attempts, group, event, head, payload, key, extra.
+-- number of the wanted subscription, attempts, group, event; and where it is the first one of its event: head, payload, key, extra.
 local holder, now, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local run_max, probe_wait, due_by = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local is_pass, failed, name, since, after = ARGV[7] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10]), ARGV[11]
@@ -22,17 +22,25 @@ end
 -- The position of what was claimed last.
 local last
 
+-- The bytes of the payloads of events that have been told.
+local told = {}
+
 local function claim(wanted, delivery)
-    local row = event_row(delivery.event)
+    local row = { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event }
+    if not told[delivery.event] then
+        for index, value in ipairs(event_row(delivery.event)) do
+            row[5 + index] = value
+        end
+        told[delivery.event] = #row[7]
+    end
     if delivery.state == WAITING then
         take(delivery)
     elseif delivery.state == FAILED then
         call('ZREM', root .. 'failed:' .. delivery.lane, place(delivery.position))
     end
     hold(delivery, holder)
-    bytes, claimed, last = bytes + #row[2], claimed + 1, delivery.position
-    answer[#answer + 1] =
-        { int(delivery.position), wanted, delivery.attempts, delivery.group or '', delivery.event, unpack(row) }
+    bytes, claimed, last = bytes + told[delivery.event], claimed + 1, delivery.position
+    answer[#answer + 1] = row
 end
 
 -- Claims what follows a head in its group, up to one that is held: whoever holds it has still to give it back.

@@ -11,14 +11,21 @@ local opening_failures, first_pause, longest_pause = tonumber(ARGV[6]), tonumber
 local notice_id = ARGV[9]
 local ignored, deactivated, opened, closed = 0, {}, {}, {}
 
+-- The positions of events' first deliveries, and the bytes that attempts have taken up.
+local firsts, more_bytes = {}, 0
+
+local function first_of(event)
+    firsts[event] = firsts[event] or read_head(call('HGET', root .. 'event:' .. event, 'head')).first
+    return firsts[event]
+end
+
 local function keep_attempt(delivery, number, attempt)
     local key = root .. 'event:' .. delivery.event
-    local head = read_head(call('HGET', key, 'head'))
-    local field = int(delivery.position - head.first) .. '.' .. number
-    local before = call('HSTRLEN', key, field)
+    local field = int(delivery.position - first_of(delivery.event)) .. '.' .. number
+    local is_again = tonumber(number) <= tonumber(delivery.attempts)
+    local before = is_again and call('HSTRLEN', key, field) or 0
     call('HSET', key, field, attempt)
-    local more = #attempt - before + (before == 0 and ATTEMPT_BYTES or 0)
-    call('HINCRBY', META, 'bytes', int(more))
+    more_bytes = more_bytes + #attempt - before + (before == 0 and ATTEMPT_BYTES or 0)
 end
 
 local function settle_delivery(delivery, becomes)
@@ -121,9 +128,9 @@ for at = 10, #ARGV, 7 do
     local delivery = read_delivery(tonumber(ARGV[at]))
     if delivery and delivery.state == SENDING and delivery.holder == holder then
         local number, becomes = ARGV[at + 1], ARGV[at + 5]
+        keep_attempt(delivery, number, ARGV[at + 4])
         delivery.attempts = number
         settle_delivery(delivery, becomes)
-        keep_attempt(delivery, number, ARGV[at + 4])
         if becomes == 'delivered' then
             note_success(delivery.lane)
         else
@@ -132,6 +139,9 @@ for at = 10, #ARGV, 7 do
     else
         ignored = ignored + 1
     end
+end
+if more_bytes ~= 0 then
+    call('HINCRBY', META, 'bytes', int(more_bytes))
 end
 settle(now, max_waiting)
 return { 'ok', ignored, deactivated, opened, closed }

@@ -72,8 +72,13 @@ local function pack(delivery)
     return table.concat(packed, ' ')
 end
 
+-- What has been written of deliveries, by key and field, and whether a holder holds a position now: `settle` tells the server, so
+-- that many of one key are one command.
+local unwritten, held = {}, {}
+
 local function read_delivery(position)
-    local packed = call('HGET', slot(position))
+    local key, field = slot(position)
+    local packed = unwritten[key] and unwritten[key][field] or call('HGET', key, field)
     if not packed then
         return nil
     end
@@ -91,9 +96,47 @@ local function read_delivery(position)
     }
 end
 
+-- `settle` must follow.
 local function write_delivery(delivery)
     local key, field = slot(delivery.position)
-    call('HSET', key, field, pack(delivery))
+    unwritten[key] = unwritten[key] or {}
+    unwritten[key][field] = pack(delivery)
+end
+
+-- `settle` must follow.
+local function note_holder(holder, position, is_held)
+    held[holder] = held[holder] or {}
+    held[holder][int(position)] = is_held
+end
+
+-- Calls a command with all of many values, so many at once as Lua can pass.
+local VALUES = 1000
+
+local function call_with_all(command, key, values)
+    for from = 1, #values, VALUES do
+        call(command, key, unpack(values, from, math.min(from + VALUES - 1, #values)))
+    end
+end
+
+local function write_all()
+    for key, fields in pairs(unwritten) do
+        local values = {}
+        for field, packed in pairs(fields) do
+            values[#values + 1] = field
+            values[#values + 1] = packed
+        end
+        call_with_all('HSET', key, values)
+    end
+    for holder, positions in pairs(held) do
+        local taken, left = {}, {}
+        for position, is_held in pairs(positions) do
+            local list = is_held and taken or left
+            list[#list + 1] = position
+        end
+        call_with_all('SADD', root .. 'held:' .. holder, taken)
+        call_with_all('SREM', root .. 'held:' .. holder, left)
+    end
+    unwritten, held = {}, {}
 end
 
 -- md5 (16 bytes), then time, first position, number of deliveries, type.
@@ -215,13 +258,17 @@ end
 
 -- Keeps an event without its deliveries: head, payload, key, extra, source, at (each of the last four empty: none).
 local function put_event(event, head, payload, key, extra, source, at)
-    local name = root .. 'event:' .. event
-    call('HSET', name, 'head', head, 'payload', payload)
-    for field, value in pairs({ key = key, extra = extra, source = source, at = at }) do
+    local row = { 'head', head, 'payload', payload }
+    local function add(field, value)
         if value ~= '' then
-            call('HSET', name, field, value)
+            row[#row + 1], row[#row + 2] = field, value
         end
     end
+    add('key', key)
+    add('extra', extra)
+    add('source', source)
+    add('at', at)
+    call('HSET', root .. 'event:' .. event, unpack(row))
     if source ~= '' then
         call('SADD', root .. 'source:' .. source, event)
     end
@@ -253,7 +300,7 @@ local function expire_oldest(lane, count)
     call('HINCRBY', root .. 'lane:' .. lane, 'expired', #oldest)
 end
 
--- Makes true what is known of the touched lanes: lets the oldest expire where more wait than may, makes the heads of groups due,
+-- Writes what has not been written, and makes true what is known of the touched lanes: lets the oldest expire where more wait than may, makes the heads of groups due,
 -- and notes when the next is due. Tells whoever listens if something has become due where nothing was.
 local function settle(now, max_waiting)
     local work = false
@@ -281,24 +328,26 @@ local function settle(now, max_waiting)
         end
     end
     touched = {}
+    write_all()
     if work then
         -- Only a hint: a user who may not publish must not fail for it.
         redis.pcall('PUBLISH', root .. 'work', '')
     end
 end
 
+-- `settle` must follow, as it must after the next two.
 local function hold(delivery, holder)
     if delivery.state == SENDING then
-        call('SREM', root .. 'held:' .. delivery.holder, int(delivery.position))
+        note_holder(delivery.holder, delivery.position, false)
     end
     delivery.state, delivery.holder = SENDING, holder
     write_delivery(delivery)
-    call('SADD', root .. 'held:' .. holder, int(delivery.position))
+    note_holder(holder, delivery.position, true)
 end
 
 -- The delivery is no longer held, and is of this state now.
 local function let_go(delivery, state)
-    call('SREM', root .. 'held:' .. delivery.holder, int(delivery.position))
+    note_holder(delivery.holder, delivery.position, false)
     delivery.state, delivery.holder = state, '0'
     if state ~= WAITING then
         leave_group(delivery)
