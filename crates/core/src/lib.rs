@@ -15,6 +15,7 @@ pub mod id;
 pub mod notice;
 pub mod options;
 pub mod pattern;
+pub mod pause;
 pub mod policy;
 pub mod sealing;
 pub mod secrets;

@@ -14,9 +14,13 @@ use hookcast_core::{
 use hookcast_store::{
     Store, StoreError,
     catalogue::{CatalogueVersion, Recipient},
+    documents::{self, DocumentVersion, Kind},
 };
 
-use crate::target::{Target, Targets};
+use crate::{
+    pauses::{Pause, Pauses},
+    target::{Target, Targets},
+};
 
 /// Lists of who gets a type that are kept at the most. A producer may make up types as it likes.
 const MOST_LISTS: usize = 4_096;
@@ -31,6 +35,9 @@ struct Known {
     with_public_keys: BTreeSet<SubscriptionId>,
     /// Who gets a type, made when it is first asked for.
     lists: HashMap<EventType, Audience>,
+    /// What operators have paused, and since which change of it.
+    pauses: Arc<Pauses>,
+    pauses_version: DocumentVersion,
 }
 
 /// Who gets an event: subscriptions as the store wants them, and how to reach each, in the same order.
@@ -128,7 +135,7 @@ impl Audience {
     }
 }
 
-/// The catalogue in memory, brought up to date from the store.
+/// The catalogue in memory, brought up to date from the store, and what of it is paused.
 pub struct Directory {
     store: Arc<dyn Store>,
     make: Targets,
@@ -137,7 +144,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Reads the whole catalogue.
+    /// Reads the whole catalogue, and what is paused.
     ///
     /// # Errors
     /// The store failed.
@@ -145,7 +152,25 @@ impl Directory {
         let (known, refreshing) = (Mutex::new(Known::default()), tokio::sync::Mutex::new(()));
         let directory = Self { store, make, known, refreshing };
         directory.refresh().await?;
+        directory.refresh_pauses().await?;
         Ok(directory)
+    }
+
+    /// Reads what is paused, if that has changed; answers whether it has.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn refresh_pauses(&self) -> Result<bool, StoreError> {
+        let _alone = self.refreshing.lock().await;
+        // The version first: what changes meanwhile is read again.
+        let version = self.store.documents_version(Kind::Pauses).await?;
+        if version == self.lock().pauses_version {
+            return Ok(false);
+        }
+        let pauses = Arc::new(Pauses::of(&documents::all(&*self.store, Kind::Pauses).await?));
+        let mut known = self.lock();
+        (known.pauses, known.pauses_version) = (pauses, version);
+        Ok(true)
     }
 
     /// Reads what has changed.
@@ -176,11 +201,14 @@ impl Directory {
         if self.lock().version < version { self.refresh().await } else { Ok(()) }
     }
 
-    /// Who gets events of these types, all as of one version.
-    pub fn audiences<'a>(&self, types: impl Iterator<Item = &'a EventType>) -> (CatalogueVersion, Vec<Audience>) {
+    /// Who gets events of these types, all as of one version, and what is paused.
+    pub fn audiences<'a>(
+        &self,
+        types: impl Iterator<Item = &'a EventType>,
+    ) -> (CatalogueVersion, Vec<Audience>, Arc<Pauses>) {
         let mut known = self.lock();
         let audiences = types.map(|event| known.audience(event)).collect();
-        (known.version, audiences)
+        (known.version, audiences, Arc::clone(&known.pauses))
     }
 
     /// How to reach a subscription; `None` when there is no such one.
@@ -189,10 +217,30 @@ impl Directory {
         self.lock().targets.get(&id).cloned()
     }
 
+    /// How to reach a subscription, if it may be sent to now.
+    #[must_use]
+    pub fn sendable(&self, id: SubscriptionId) -> Option<Arc<Target>> {
+        let known = self.lock();
+        known.targets.get(&id).filter(|target| known.may_send_to(target)).cloned()
+    }
+
     /// Whether this process can send to a subscription now.
     #[must_use]
     pub fn can_send_to(&self, id: SubscriptionId) -> bool {
-        self.lock().targets.get(&id).is_some_and(|target| target.is_active)
+        let known = self.lock();
+        known.targets.get(&id).is_some_and(|target| known.may_send_to(target))
+    }
+
+    /// Whether everything is paused.
+    #[must_use]
+    pub fn is_all_paused(&self) -> bool {
+        self.lock().pauses.is_everything()
+    }
+
+    /// Why a target, which need not be in the catalogue, is paused, if it is.
+    #[must_use]
+    pub fn pause_of(&self, target: &Target) -> Option<Arc<Pause>> {
+        self.lock().pauses.of_target(target).cloned()
     }
 
     /// How to reach those whose receivers check signatures with a public key.
@@ -202,11 +250,12 @@ impl Directory {
         known.with_public_keys.iter().filter_map(|id| known.targets.get(id).cloned()).collect()
     }
 
-    /// Every active subscription, of one event type or of all.
+    /// Every subscription that may be sent to now, of one event type or of all.
     #[must_use]
     pub fn active(&self, event: Option<&EventType>) -> Vec<SubscriptionId> {
         let known = self.lock();
-        let wanted = |target: &&Arc<Target>| target.is_active && event.is_none_or(|event| target.events.matches(event));
+        let wanted =
+            |target: &&Arc<Target>| known.may_send_to(target) && event.is_none_or(|event| target.events.matches(event));
         known.targets.values().filter(wanted).map(|target| target.subscription).collect()
     }
 
@@ -222,6 +271,10 @@ impl Directory {
 }
 
 impl Known {
+    fn may_send_to(&self, target: &Target) -> bool {
+        target.is_active && self.pauses.of_target(target).is_none()
+    }
+
     fn insert(&mut self, target: Target) {
         self.remove(target.subscription);
         self.index.insert(target.subscription, &target.events);

@@ -193,10 +193,14 @@ impl Dispatcher {
 
     /// Fetches until nothing is due that there is room for; answers when something more becomes due.
     async fn fetch_due(self: &Arc<Self>) -> Result<Option<Timestamp>, StoreError> {
-        // Those that the store would send to and this process cannot, for want of a key.
+        // Those that the store would send to and this process cannot, for want of a key, or must not, since they are paused.
         let mut held_up = HashSet::new();
         let mut left_out_before = 0;
         loop {
+            // What is due stays where it is: there is nothing to find.
+            if self.parts.directory.is_all_paused() {
+                return Ok(None);
+            }
             let mut except = self.scheduler().full_lanes(Instant::now());
             except.extend(&held_up);
             let left_out = except.len();
@@ -223,7 +227,7 @@ impl Dispatcher {
             let mut left = CLAIM_IN_ALL;
             let reserve = |id: &SubscriptionId| {
                 // Of one that cannot be sent to now everything waits where it is.
-                let target = self.parts.directory.target(*id).filter(|target| target.is_active)?;
+                let target = self.parts.directory.sendable(*id)?;
                 let granted = scheduler.reserve(*id, &target.lane, CLAIM_PER_LANE.min(left), 0, time);
                 left -= granted;
                 Some((*id, granted))
@@ -315,8 +319,7 @@ impl Dispatcher {
 
     /// Tries one delivery and hands in what came of it. Answers what it says about the callback, and whether it is done for good.
     async fn deliver(&self, work: &Work) -> (Feedback, bool) {
-        let target = self.parts.directory.target(work.subscription).filter(|target| target.is_active);
-        let target = match target {
+        let target = match self.parts.directory.sendable(work.subscription) {
             Some(target) if self.parts.lease.covers(work.holder, target.timeout).await => Some(target),
             _ => None,
         };

@@ -17,6 +17,7 @@ pub mod mail;
 pub mod notices;
 pub mod parts;
 pub mod pass;
+pub mod pauses;
 pub mod recorder;
 pub mod replay;
 pub mod scheduler;

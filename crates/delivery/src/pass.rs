@@ -129,13 +129,15 @@ struct Lane {
 impl Lane {
     async fn run(mut self, mut pass: Pass) -> Result<Summary, StoreError> {
         let mut summary = Summary::default();
-        loop {
+        // It may be paused while the pass is at work.
+        while self.parts.directory.can_send_to(self.subscription) {
             let holder = self.parts.lease.holder();
             let claimed = self.claim(holder, &pass).await?;
             let Some(last) = claimed.last() else { return Ok(summary) };
             pass.after = Some(last.id);
             summary.add(self.deliver(holder, claimed).await?);
         }
+        Ok(summary)
     }
 
     fn pace(&self, rules: &LaneRules, now: Instant) -> Option<Pace> {
@@ -177,8 +179,7 @@ impl Lane {
     }
 
     async fn deliver(&mut self, holder: Incarnation, claimed: Vec<Claimed>) -> Result<Summary, StoreError> {
-        let target = self.parts.directory.target(self.subscription).filter(|target| target.is_active);
-        let Some(target) = target else {
+        let Some(target) = self.parts.directory.sendable(self.subscription) else {
             let untried = claimed.iter().map(|claimed| claimed.id).collect();
             self.parts.store.release(holder, untried, self.parts.clock.now()).await?;
             return Ok(Summary::default());
@@ -242,7 +243,7 @@ impl Lane {
     }
 }
 
-/// Makes one attempt, or answers the delivery when the lease does not cover it.
+/// Makes one attempt, or answers the delivery when the lease does not cover it, or it was paused meanwhile.
 async fn attempt(
     parts: Arc<Parts>,
     _permit: OwnedSemaphorePermit,
@@ -250,7 +251,7 @@ async fn attempt(
     holder: Incarnation,
     claimed: Claimed,
 ) -> Result<Outcome, DeliveryId> {
-    if !parts.lease.covers(holder, target.timeout).await {
+    if !parts.directory.can_send_to(target.subscription) || !parts.lease.covers(holder, target.timeout).await {
         return Err(claimed.id);
     }
     let work = parts.work(&claimed, holder);

@@ -26,7 +26,7 @@ use crate::{
     mail::Mailer,
     notices,
     parts::Parts,
-    pass,
+    pass, pauses,
     recorder::Recorder,
     replay,
     scheduler::Bounds,
@@ -161,6 +161,8 @@ impl Service {
             let keeping_time = Arc::clone(&dispatcher);
             background.spawn(async move { keeping_time.keep_time().await });
         }
+        let pausing = Arc::clone(&dispatcher);
+        background.spawn(async move { pauses::follow(&pausing.parts().directory, || pausing.wake()).await });
         let rescuing = Arc::clone(&dispatcher);
         background.spawn(async move { chores::rescue(&rescuing).await });
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));
@@ -240,6 +242,8 @@ pub async fn run_pass(
         // Tells how many nodes there are, between whom limits are divided.
         lease.renew().await?;
         let parts = Arc::new(resources.parts(&settings, &lease).await?);
+        let directory = Arc::clone(&parts.directory);
+        keeper.spawn(async move { pauses::follow(&directory, || ()).await });
         let summary = pass::run(parts, rules, which, only, progress).await?;
         if let Err(error) = give_notices(resources, settings, &lease).await {
             tracing::warn!(%error, "notices cannot be given now; they wait for the next pass or server");

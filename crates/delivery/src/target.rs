@@ -11,6 +11,7 @@ use hookcast_core::{
     id::{AccountId, SubscriptionId},
     options::{OnFailure, Options, Ordering},
     pattern::EventPatterns,
+    pause::host_of,
     policy::{RetrySchedule, SuccessRule},
     sealing::MasterKeys,
     secrets::Secrets,
@@ -67,6 +68,8 @@ pub struct Target {
     pub user_id: String,
     /// Where it is. `None` without a URL, and when that does not fit into a request.
     pub uri: Option<Uri>,
+    /// The host by which operators pause it; empty without a URL.
+    pub host: Box<str>,
     /// The URL as it may be shown and logged, if it has one.
     pub masked_url: Option<String>,
     /// Nothing is sent: its owner fetches what waits.
@@ -156,6 +159,7 @@ impl Targets {
             account: subscription.account,
             user_id: subscription.user_id,
             uri: url.as_ref().and_then(|url| url.as_str().parse().ok()),
+            host: url.as_ref().and_then(host_of).unwrap_or_default().into(),
             is_fetched: subscription.url.is_none(),
             masked_url: subscription.url.as_deref().map(mask_query),
             // Where its secrets cannot be read, which is no fault of the callback, everything waits, too. The row that brings a new URL

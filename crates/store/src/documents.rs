@@ -97,6 +97,26 @@ pub struct DocumentQuery {
     pub limit: u32,
 }
 
+/// The most documents that [`all`] reads at once.
+const PAGE: u32 = 500;
+
+/// Every document of a kind, in the order of their names.
+///
+/// # Errors
+/// The store failed.
+pub async fn all(store: &(impl Documents + ?Sized), kind: Kind) -> Result<Vec<Document>, StoreError> {
+    let mut documents: Vec<Document> = Vec::new();
+    loop {
+        let after = documents.last().map(|last| last.name.clone());
+        let found = store.documents(kind, DocumentQuery { after, descending: false, limit: PAGE }).await?;
+        let is_last = found.len() < PAGE as usize;
+        documents.extend(found);
+        if is_last {
+            return Ok(documents);
+        }
+    }
+}
+
 /// Documents. What it has answered is on disk.
 #[async_trait]
 pub trait Documents: Send + Sync {

@@ -7,15 +7,12 @@ use std::{
 
 use hookcast_store::{
     Store, StoreError,
-    documents::{Document, DocumentQuery, DocumentVersion, Kind},
+    documents::{self, Document, DocumentVersion, Kind},
 };
 use tokio::sync::Mutex;
 
 /// How long what is known is taken for true: so late may a change of another node take effect here.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// The most documents that are read at once.
-const PAGE: u32 = 500;
 
 /// Something that is made of all documents of a kind.
 pub struct Cached<T> {
@@ -54,7 +51,7 @@ impl<T> Cached<T> {
         }
         // The version first: what changes meanwhile is read again.
         let version = store.documents_version(self.kind).await?;
-        let value = Arc::new((self.make)(&all(store, self.kind).await?));
+        let value = Arc::new((self.make)(&documents::all(store, self.kind).await?));
         *known = Some(Known { value: Arc::clone(&value), version, looked_at: now });
         Ok(value)
     }
@@ -62,19 +59,5 @@ impl<T> Cached<T> {
     /// Has the documents read again when they are next wanted: this node has changed one.
     pub async fn forget(&self) {
         *self.known.lock().await = None;
-    }
-}
-
-/// Every document of a kind.
-pub async fn all(store: &dyn Store, kind: Kind) -> Result<Vec<Document>, StoreError> {
-    let mut documents: Vec<Document> = Vec::new();
-    loop {
-        let after = documents.last().map(|last| last.name.clone());
-        let found = store.documents(kind, DocumentQuery { after, descending: false, limit: PAGE }).await?;
-        let is_last = found.len() < PAGE as usize;
-        documents.extend(found);
-        if is_last {
-            return Ok(documents);
-        }
     }
 }

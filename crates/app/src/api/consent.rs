@@ -42,7 +42,13 @@ pub async fn ask(state: &ApiState, status: SubscriptionStatus) -> Result<Answere
     let Some(consent) = subscription.options.pending else { return Ok(Answered { status, refusal: None }) };
     let (account, id, url) = (subscription.account, subscription.id, subscription.url.clone());
     let target = state.targets().of(subscription.clone());
-    let courier = &state.dispatcher.parts().courier;
+    let parts = state.dispatcher.parts();
+    if let Some(pause) = parts.directory.pause_of(&target) {
+        let refusal =
+            format!("it was not asked: {pause}; once that is resumed, POST to this subscription's path with `/verify`");
+        return Ok(Answered { status, refusal: Some(refusal) });
+    }
+    let courier = &parts.courier;
     let asked = match consent {
         Consent::CloudEvents => courier.ask_by_options(&target, &state.origin).await,
         Consent::Challenge => courier.ask_by_challenge(&target, rand::random()).await,

@@ -97,9 +97,9 @@ struct AttemptView {
 
 impl View {
     /// A delivery for the eyes of the subscription's owner.
-    pub fn for_owner(record: DeliveryRecord, now: Timestamp) -> Self {
+    pub fn for_owner(state: &ApiState, record: DeliveryRecord) -> Self {
         Self {
-            why: Why::not(&record, now),
+            why: state.why(&record),
             id: record.id,
             event_id: record.event,
             event: record.event_type,
@@ -114,9 +114,9 @@ impl View {
     }
 
     /// A delivery for others: the URL's query may hold a token.
-    pub fn for_others(record: DeliveryRecord, now: Timestamp) -> Self {
+    pub fn for_others(state: &ApiState, record: DeliveryRecord) -> Self {
         let url = record.url.as_deref().map(mask_query);
-        Self { url, ..Self::for_owner(record, now) }
+        Self { url, ..Self::for_owner(state, record) }
     }
 }
 
@@ -158,7 +158,7 @@ pub async fn show(State(state): State<ApiState>, id: query::Segment, headers: He
     let account = auth::reader(&state, &headers).await?;
     let record = own(&state, &account, query::id(id)?).await?;
     let event = state.store.event(record.event, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
-    let view = WholeView { delivery: View::for_owner(record, state.clock.now()), payload: event.event.payload };
+    let view = WholeView { delivery: View::for_owner(&state, record), payload: event.event.payload };
     Ok(Json(view).into_response())
 }
 
@@ -206,8 +206,7 @@ pub async fn list(
     let page = query::page(&uri)?;
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
     let page = find(&state, id, &wanted, page).await?;
-    let now = state.clock.now();
-    let views: Vec<View> = page.items.into_iter().map(|record| View::for_owner(record, now)).collect();
+    let views: Vec<View> = page.items.into_iter().map(|record| View::for_owner(&state, record)).collect();
     Ok(Json(List::new(views, page.next)).into_response())
 }
 

@@ -164,13 +164,12 @@ pub async fn show(
     }
     let unreached = unreached(&record);
     let not_sent = if page.cursor.is_none() { state.not_sent(&record) } else { Vec::new() };
-    let now = state.clock.now();
     let EventRecord { event, total, deliveries } = record;
     let view = WholeView {
         event: View::of(&state, event).await?,
         subscriptions: total,
         unreached,
-        deliveries: deliveries.items.into_iter().map(|record| deliveries::View::for_others(record, now)).collect(),
+        deliveries: deliveries.items.into_iter().map(|record| deliveries::View::for_others(&state, record)).collect(),
         not_sent,
         next_cursor: deliveries.next.map(|cursor| cursor.to_string()),
     };

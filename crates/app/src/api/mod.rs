@@ -215,7 +215,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 37] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 39] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -240,6 +240,8 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 37] {
         ("/webhooks/admin/accounts/{user_id}/rotate", admin::accounts::rotate_routes()),
         ("/webhooks/admin/subscriptions", admin::subscriptions::routes()),
         ("/webhooks/admin/subscriptions/{id}", admin::subscriptions::one_routes()),
+        ("/webhooks/admin/pauses", admin::pauses::routes()),
+        ("/webhooks/admin/pauses/{host}", admin::pauses::one_routes()),
         ("/webhooks/admin/backlog", admin::backlog::routes()),
         ("/webhooks/admin/audit", admin::audit::routes()),
         ("/webhooks/trigger", trigger::routes()),

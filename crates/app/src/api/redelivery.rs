@@ -72,7 +72,7 @@ pub async fn one(State(state): State<ApiState>, id: query::Segment, headers: Hea
         }));
     }
     let record = deliveries::own(&state, &account, record.id).await?;
-    Ok((StatusCode::ACCEPTED, Json(deliveries::View::for_owner(record, state.clock.now()))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(deliveries::View::for_owner(&state, record))).into_response())
 }
 
 /// What became of a wish to send many again.

@@ -288,6 +288,15 @@ pub struct ClientCertificate {
     ca: Option<String>,
 }
 
+/// Why a host is paused.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseWish {
+    /// For those for whom something waits to read.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
 /// The next secret, which may be left out.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -180,6 +180,9 @@ pub async fn try_out(
     let pattern = target.events.matches(&event.event_type);
     let filter = selects(&target, &event);
     let matches = pattern && filter != Some(false);
+    if send && let Some(pause) = state.dispatcher.parts().directory.pause_of(&target) {
+        return Err(ApiError::conflict(format!("{pause}; nothing is sent there until that is resumed")));
+    }
     let exchange = if send && matches {
         let _on_its_way = state.trials.begin(account.id)?;
         Some(exchange(&state, &event, &target).await)

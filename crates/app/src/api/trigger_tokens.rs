@@ -15,7 +15,7 @@ use hookcast_core::{
 };
 use hookcast_store::{
     StoreError,
-    documents::{Document, Expected, Kind},
+    documents::{self, Document, Expected, Kind},
 };
 use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ApiState, auth, body, cached,
+    ApiState, auth, body,
     error::ApiError,
     fields::Fields,
     problems::{Body, Conflicting, Missing, Protected},
@@ -132,8 +132,8 @@ struct WithSecret<'a> {
 )]
 pub async fn list(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
     auth::main_producer(&state, &headers).await?;
-    let documents = cached::all(&*state.store, Kind::TriggerTokens).await?;
-    let views: Vec<View> = documents.iter().map(View::of).collect::<Result<_, _>>()?;
+    let kept = documents::all(&*state.store, Kind::TriggerTokens).await?;
+    let views: Vec<View> = kept.iter().map(View::of).collect::<Result<_, _>>()?;
     Ok(Json(query::List::new(views, None)).into_response())
 }
 
@@ -163,7 +163,7 @@ pub async fn create(State(state): State<ApiState>, request: Request) -> Result<R
     fields.finish("`name`, `event` and `expires_at`")?;
     let now = state.clock.now();
     let expires_at = expires_at.map(|text| tokens::end(&text, now)).transpose()?;
-    if cached::all(&*state.store, Kind::TriggerTokens).await?.len() >= MOST {
+    if documents::all(&*state.store, Kind::TriggerTokens).await?.len() >= MOST {
         return Err(ApiError::conflict(format!("there are at most {MOST} such tokens: delete one first")));
     }
     let secret = token::generate(PREFIX, rand::random());

@@ -8,7 +8,7 @@ use hookcast_core::{
     event::Event,
     id::SubscriptionId,
 };
-use hookcast_delivery::directory::LeftOut;
+use hookcast_delivery::{directory::LeftOut, pauses::Pause};
 use hookcast_store::history::{DeliveryRecord, EventRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,11 +37,10 @@ impl Why {
         Self { until: Some(time), ..self }
     }
 
-    /// Why a delivery has not arrived; nothing where it has, or is on its way just now.
-    pub fn not(record: &DeliveryRecord, now: Timestamp) -> Option<Self> {
+    /// What became of a delivery that does not wait; nothing where it has arrived, or is on its way just now.
+    fn ended(record: &DeliveryRecord) -> Option<Self> {
         match record.state {
-            DeliveryState::Delivered | DeliveryState::Sending => None,
-            DeliveryState::Waiting => Some(Self::waiting(record, now)),
+            DeliveryState::Delivered | DeliveryState::Sending | DeliveryState::Waiting => None,
             DeliveryState::Failed => {
                 let last = record.attempts.last().map(|attempt| last_words(&attempt.result)).unwrap_or_default();
                 let detail = format!("{} attempts failed{last}; to try again, redeliver it", record.attempts.len());
@@ -56,13 +55,18 @@ impl Why {
         }
     }
 
-    fn waiting(record: &DeliveryRecord, now: Timestamp) -> Self {
+    /// What a delivery waits for, to a target that may be paused.
+    fn waiting(record: &DeliveryRecord, pause: Option<&Pause>, now: Timestamp) -> Self {
         let last = record.attempts.last().map(|attempt| last_words(&attempt.result));
         if record.url.is_none() {
             return Self::of("not_fetched", "the subscription has no callback, and its owner has not fetched it");
         }
         if !record.is_active {
             return Self::of("inactive", "the subscription is inactive; it goes out when that is active again");
+        }
+        let is_due = record.due_at.is_none_or(|due| due <= now);
+        if let Some(pause) = pause.filter(|_| is_due) {
+            return Self::of("paused", format!("{pause}; it goes out when that is resumed"));
         }
         let Some(due) = record.due_at else {
             return Self::of("behind", "an earlier delivery in its order has not ended");
@@ -102,10 +106,20 @@ pub struct NotSent {
 }
 
 impl Inner {
+    /// Why a delivery has not arrived; nothing where it has, or is on its way just now.
+    pub(super) fn why(&self, record: &DeliveryRecord) -> Option<Why> {
+        if record.state != DeliveryState::Waiting {
+            return Why::ended(record);
+        }
+        let directory = &self.dispatcher.parts().directory;
+        let pause = directory.target(record.subscription).and_then(|target| directory.pause_of(&target));
+        Some(Why::waiting(record, pause.as_deref(), self.clock.now()))
+    }
+
     /// Which subscriptions to an event's type have no delivery of it, apart from those on this page, and why; as the catalogue is now.
     pub(super) fn not_sent(&self, record: &EventRecord) -> Vec<NotSent> {
         let event = &record.event;
-        let (_, audiences) = self.dispatcher.parts().directory.audiences(std::iter::once(&event.event_type));
+        let (_, audiences, _) = self.dispatcher.parts().directory.audiences(std::iter::once(&event.event_type));
         let Some(audience) = audiences.first() else { return Vec::new() };
         // Filters may take their time; other requests go on meanwhile on other threads.
         let left_out = tokio::task::block_in_place(|| audience.left_out(event));

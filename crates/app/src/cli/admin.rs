@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use hookcast_core::id::SubscriptionId;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use super::{
   hookcast admin backlog
   hookcast admin subscriptions --failing --server https://hooks.example.org
   hookcast admin pause sub_...
+  hookcast admin pause hooks.example.org --reason 'they are moving house until Monday'
   hookcast admin audit --limit 20")]
 pub struct Args {
     #[command(flatten)]
@@ -50,16 +52,23 @@ enum Command {
     },
     /// Tell what waits, in all and by account
     Backlog,
-    /// Send nothing to a subscription until it is resumed; what comes meanwhile waits
+    /// Send nothing to a host, to anybody or to a subscription until it is resumed; what comes meanwhile waits
     Pause {
-        /// The subscription's id
-        id: String,
+        /// A host name or an address, '*' for everything, or a subscription's id
+        #[arg(value_name = "HOST")]
+        what: String,
+        /// Why, for those for whom something waits to read; for hosts and everything
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
-    /// Send to a subscription again, what waits first
+    /// Send again to what is paused, what waits first
     Resume {
-        /// The subscription's id
-        id: String,
+        /// What was paused
+        #[arg(value_name = "HOST")]
+        what: String,
     },
+    /// List the hosts that are paused, * for everything
+    Pauses,
     /// List changes, the newest first
     Audit {
         /// At most so many
@@ -105,8 +114,25 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
             let backlog = remote.get("/webhooks/admin/backlog").await?;
             remote::tell(&backlog, as_json, shown)
         }
-        Command::Pause { id } => set_active(&remote, &id, false, as_json).await,
-        Command::Resume { id } => set_active(&remote, &id, true, as_json).await,
+        Command::Pause { what, reason } if is_subscription(&what) => {
+            if reason.is_some() {
+                anyhow::bail!("--reason is for hosts and for '*': a subscription is inactive, or it is not");
+            }
+            set_active(&remote, &what, false, as_json).await
+        }
+        Command::Pause { what, reason } => {
+            let paused = remote.ask(Method::PUT, &pause(&what), Some(&json!({"reason": reason}))).await?;
+            remote::tell(&paused, as_json, |paused| format!("{} is paused", remote::shown(paused, "/host")))
+        }
+        Command::Resume { what } if is_subscription(&what) => set_active(&remote, &what, true, as_json).await,
+        Command::Resume { what } => {
+            remote.ask(Method::DELETE, &pause(&what), None).await?;
+            remote::tell(&json!({"host": what}), as_json, |_| format!("{what} is resumed"))
+        }
+        Command::Pauses => {
+            let pauses = remote.list("/webhooks/admin/pauses", usize::MAX).await?;
+            list(&pauses, as_json, &[("host", "/host"), ("since", "/paused_at"), ("reason", "/reason")])
+        }
         Command::Audit { limit } => {
             let changes = remote.list("/webhooks/admin/audit", limit).await?;
             let columns =
@@ -132,6 +158,14 @@ fn shown(backlog: &Value) -> String {
     }
     let columns = [("account", "/user_id"), COUNTS[3], COUNTS[0], COUNTS[1], COUNTS[2]];
     format!("{text}\n\n{}", remote::table(&longest, &columns))
+}
+
+fn is_subscription(what: &str) -> bool {
+    what.parse::<SubscriptionId>().is_ok()
+}
+
+fn pause(host: &str) -> String {
+    format!("/webhooks/admin/pauses/{}", super::segment(host))
 }
 
 async fn set_active(remote: &Remote, id: &str, is_active: bool, as_json: bool) -> anyhow::Result<ExitCode> {

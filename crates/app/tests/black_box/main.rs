@@ -37,6 +37,7 @@ mod outages;
 mod outboxes;
 mod own_account;
 mod own_rules;
+mod pausing;
 mod producing;
 mod providing;
 mod pulling;

@@ -49,11 +49,13 @@ impl Scene {
         let token = json!({"name": "a", "event": "f"});
         producer(Method::POST, "/webhooks/trigger-tokens").json(&token).send().await.expect(201);
         producer(Method::PUT, "/webhooks/event-types/t").json(&json!({})).send().await.expect(201);
+        let pause = server.http.request(Method::PUT, "/webhooks/admin/pauses/p").bearer(ADMIN_TOKEN);
+        pause.send().await.expect(201);
         Self { home, server, ada, bob, looking, subscription, event, delivery, replay }
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 45] {
+    fn routes(&self) -> [Route; 48] {
         use Owner::{Account, Nobody, Operator, Producer, Registrar};
         let admin = |path: &str| format!("/webhooks/admin/{path}");
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
@@ -79,6 +81,9 @@ impl Scene {
                 200,
             ),
             Route(Method::GET, admin("backlog"), None, Operator, 200),
+            Route(Method::GET, admin("pauses"), None, Operator, 200),
+            Route(Method::PUT, admin("pauses/p"), None, Operator, 200),
+            Route(Method::DELETE, admin("pauses/p"), None, Operator, 204),
             Route(Method::GET, admin("audit"), None, Operator, 200),
             Route(Method::GET, "/webhooks/trigger-tokens".into(), None, Producer, 200),
             Route(

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod backlog;
+pub mod pauses;
 pub mod subscriptions;
 
 use hookcast_core::id::AccountId;

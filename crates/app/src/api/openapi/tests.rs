@@ -117,7 +117,8 @@ async fn every_route_is_described() {
                 .replace("{name}", "x")
                 .replace("{replay}", "x")
                 .replace("{event}", "x")
-                .replace("{user_id}", "x"),
+                .replace("{user_id}", "x")
+                .replace("{host}", "x"),
         );
         let (status, headers, _) = rig.answer(request, String::new()).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
@@ -257,6 +258,7 @@ async fn check_answer(
     rig.try_send(Method::POST, "/webhooks/admin/accounts", "admin", &json!({"user_id": "somebody"})).await;
     rig.try_send(Method::POST, "/webhooks/trigger-tokens", "trigger", &json!({"name": "reporting", "event": "x"}))
         .await;
+    rig.try_send(Method::PUT, "/webhooks/admin/pauses/hooks.example.org", "admin", &json!({})).await;
     let user = format!("{method} {path} {media_type} {body}").chars().take(200).collect::<String>();
     let account = rig.post("/webhooks/account", "registration", &json!({"user_id": user})).await;
     let access = account["access_token"].as_str().unwrap();
@@ -285,7 +287,8 @@ async fn check_answer(
                 .replace("{name}", "reporting")
                 .replace("{replay}", replay["id"].as_str().unwrap())
                 .replace("{event}", "relation_added")
-                .replace("{user_id}", "somebody"),
+                .replace("{user_id}", "somebody")
+                .replace("{host}", "hooks.example.org"),
         )
         .header("content-type", media_type);
     if let Some(scheme) = operation["security"][0].as_object().and_then(|schemes| schemes.keys().next()) {
