@@ -1,10 +1,8 @@
 //! Accepting in groups: batches that come while others are being stored are stored together, with one journey and one wait for the disk
 //! for all of them.
 
-use std::sync::Arc;
-
 use hookcast_core::clock::Timestamp;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     engine::{Accepted, Batch},
@@ -29,11 +27,9 @@ struct Job {
     reply: oneshot::Sender<Answer>,
 }
 
-/// How many groups are stored at once, and how large one may be, so that the first of its batches does not wait long, and none fails
-/// for the size of the others.
+/// How large a group may be, so that the first of its batches does not wait long, and none fails for the size of the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) groups: usize,
     pub(crate) batches: usize,
     pub(crate) deliveries: usize,
     /// Of payload.
@@ -46,28 +42,24 @@ pub(crate) struct Gatherer {
 }
 
 impl Gatherer {
-    /// Lets `store` store each group of requests; it answers what became of each, in order. Those in a group are [alike](are_alike).
-    pub(crate) fn start<F>(bounds: Bounds, store: impl Fn(Vec<Request>) -> F + Clone + Send + Sync + 'static) -> Self
+    /// Lets `store` store one group of requests after the other; it answers what became of each, in order. Those in a group are
+    /// [alike](are_alike). Two groups at once would be two smaller ones, which cost more and take no less time.
+    pub(crate) fn start<F>(bounds: Bounds, store: impl Fn(Vec<Request>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<Answer>> + Send,
     {
-        let (queue, inbox) = mpsc::channel(QUEUE);
-        let inbox = Arc::new(Mutex::new(Inbox { jobs: inbox, set_aside: None }));
-        for _ in 0..bounds.groups {
-            let (inbox, store) = (Arc::clone(&inbox), store.clone());
-            tokio::spawn(async move {
-                loop {
-                    let group = inbox.lock().await.next_group(bounds).await;
-                    let Some(group) = group else { return };
-                    let (requests, replies): (Vec<_>, Vec<_>) =
-                        group.into_iter().map(|job| (job.request, job.reply)).unzip();
-                    for (reply, answer) in replies.into_iter().zip(store(requests).await) {
-                        // Whoever asked may have left.
-                        let _ = reply.send(answer);
-                    }
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let mut inbox = Inbox { jobs, set_aside: None };
+        tokio::spawn(async move {
+            while let Some(group) = inbox.next_group(bounds).await {
+                let (requests, replies): (Vec<_>, Vec<_>) =
+                    group.into_iter().map(|job| (job.request, job.reply)).unzip();
+                for (reply, answer) in replies.into_iter().zip(store(requests).await) {
+                    // Whoever asked may have left.
+                    let _ = reply.send(answer);
                 }
-            });
-        }
+            }
+        });
         Self { queue }
     }
 

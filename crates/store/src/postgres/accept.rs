@@ -15,8 +15,8 @@ use crate::{
     gather::{Answer, Bounds, Request, stopped},
 };
 
-/// While one group waits for the disk another one is made.
-pub(super) const BOUNDS: Bounds = Bounds { groups: 2, batches: 512, deliveries: 20_000, bytes: 8 * 1024 * 1024 };
+/// A transaction's size.
+pub(super) const BOUNDS: Bounds = Bounds { batches: 512, deliveries: 20_000, bytes: 8 * 1024 * 1024 };
 
 /// Stores a group; what became of each of its requests.
 pub(super) async fn accept(shared: &Shared, requests: &[Request]) -> Vec<Answer> {

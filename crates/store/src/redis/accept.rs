@@ -20,8 +20,8 @@ use crate::{
     gather::{Answer, Bounds, Request},
 };
 
-/// While one group waits for the disk another one is on its way. A script holds up everybody else, so that groups are small.
-pub(super) const BOUNDS: Bounds = Bounds { groups: 2, batches: 128, deliveries: 1_000, bytes: 4 * 1024 * 1024 };
+/// A script holds up everybody else, so that groups are small.
+pub(super) const BOUNDS: Bounds = Bounds { batches: 128, deliveries: 1_000, bytes: 4 * 1024 * 1024 };
 
 impl Server {
     /// Stores a group of requests; what became of each.
