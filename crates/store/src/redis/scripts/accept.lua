@@ -93,13 +93,16 @@ local function first_of_content(event)
     return nil
 end
 
+-- The events that are stored, each with its time before it.
+local in_time = {}
+
 -- Stores an event and its deliveries; answers the first one's position.
 local function store(event)
     local first = position + 1
     local head = event.md5 .. table.concat({ event.time, int(first), int(#event.lanes), event.name }, ' ')
     put_event(event.id, head, event.payload, event.key, event.extra, event.source, event.at)
     local due = int(math.max(tonumber(event.time), tonumber(event.at) or 0))
-    call('ZADD', root .. 'events', event.time, event.id)
+    in_time[#in_time + 1], in_time[#in_time + 2] = event.time, event.id
     for index, lane in ipairs(event.lanes) do
         position = position + 1
         local delivery = {
@@ -170,7 +173,8 @@ while at <= #ARGV do
     answer[#answer + 1] = accept(ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 4, count)
     at = at + 4 + count * 15
 end
-if used ~= tonumber(about[3] or 0) then
+if #in_time > 0 then
+    call_with_all('ZADD', root .. 'events', in_time)
     call('HSET', META, 'position', int(position), 'bytes', int(used))
 end
 settle(now, max_waiting)

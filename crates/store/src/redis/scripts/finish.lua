@@ -124,6 +124,11 @@ local function note_failure(lane, began, ended, gone)
     end
 end
 
+local positions = {}
+for at = 10, #ARGV, 7 do
+    positions[#positions + 1] = tonumber(ARGV[at])
+end
+read_ahead(positions)
 for at = 10, #ARGV, 7 do
     local delivery = read_delivery(tonumber(ARGV[at]))
     if delivery and delivery.state == SENDING and delivery.holder == holder then

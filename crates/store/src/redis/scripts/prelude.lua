@@ -76,9 +76,12 @@ end
 -- that many of one key are one command.
 local unwritten, held = {}, {}
 
+-- What has been read ahead of deliveries, by key and field.
+local ahead = {}
+
 local function read_delivery(position)
     local key, field = slot(position)
-    local packed = unwritten[key] and unwritten[key][field] or call('HGET', key, field)
+    local packed = unwritten[key] and unwritten[key][field] or ahead[key] and ahead[key][field] or call('HGET', key, field)
     if not packed then
         return nil
     end
@@ -94,6 +97,25 @@ local function read_delivery(position)
         group = group,
         sequence = group and (tonumber(sequence) or position),
     }
+end
+
+-- Reads many deliveries at once, before anything of them is written: those of one key with one command.
+local function read_ahead(positions)
+    local fields_of = {}
+    for _, position in ipairs(positions) do
+        local key, field = slot(position)
+        fields_of[key] = fields_of[key] or {}
+        table.insert(fields_of[key], field)
+    end
+    for key, fields in pairs(fields_of) do
+        ahead[key] = {}
+        for from = 1, #fields, 64 do
+            local values = call('HMGET', key, unpack(fields, from, math.min(from + 63, #fields)))
+            for index, packed in ipairs(values) do
+                ahead[key][fields[from + index - 1]] = packed
+            end
+        end
+    end
 end
 
 -- `settle` must follow.
@@ -136,7 +158,7 @@ local function write_all()
         call_with_all('SADD', root .. 'held:' .. holder, taken)
         call_with_all('SREM', root .. 'held:' .. holder, left)
     end
-    unwritten, held = {}, {}
+    unwritten, held, ahead = {}, {}, {}
 end
 
 -- md5 (16 bytes), then time, first position, number of deliveries, type.
