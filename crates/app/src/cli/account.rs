@@ -1,4 +1,4 @@
-//! `hookcast account`: on the store itself, for operators.
+//! `hookcast account`: on the store itself for operators, on a server for the account's owner.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -13,20 +13,30 @@ use hookcast_store::{PageRequest, Store, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::{Global, print};
+use super::{Global, own_account, print};
 use crate::{api::ACCESS_TOKEN_PREFIX, lifecycle};
 
 /// Accounts in one read.
 const PAGE: u32 = 1_000;
 
-/// Register accounts, list them, rotate their tokens
+/// Register accounts, list them, rotate their tokens; show, change and delete your own one
 ///
-/// Works on the store itself, with or without a running server, and needs no token.
+/// `create`, `list` and `rotate-token` are for operators: they work on the store itself, with or without a running server, and need
+/// no token. `show`, `change`, `rotate` and `delete` are for the account's owner: they ask a server, with its access token.
 ///
 /// Exit codes: 0 it is done; 1 it is not, and nothing has changed.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Register an account and print its access token, this once
+    #[command(flatten)]
+    Any(StoreCommand),
+    #[command(flatten)]
+    Own(own_account::Command),
+}
+
+/// What operators do on the store.
+#[derive(clap::Subcommand)]
+pub enum StoreCommand {
+    /// Register an account on the store and print its access token, this once
     ///
     /// A running server knows it at once.
     ///
@@ -41,13 +51,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the accounts
+    /// List the accounts of the store
     List {
         /// Print JSON, one account a line
         #[arg(long)]
         json: bool,
     },
-    /// Give an account a new access token and print it, this once; the old one is void at once
+    /// Give any account of the store a new access token and print it, this once; the old one is void at once
     ///
     /// It is the token `default`, with which an account begins. Its subscriptions and their secrets stay as they are, and so do
     /// tokens that it has made for itself.
@@ -63,14 +73,18 @@ pub enum Command {
 }
 
 pub async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
+    let command = match command {
+        Command::Any(command) => command,
+        Command::Own(command) => return own_account::run(global, command).await,
+    };
     let config = global.start(&[])?;
     lifecycle::with_existing_store(&config, async |store| work(store, command).await).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn work(store: &Arc<dyn Store>, command: Command) -> anyhow::Result<()> {
+async fn work(store: &Arc<dyn Store>, command: StoreCommand) -> anyhow::Result<()> {
     match command {
-        Command::Create { user_id, email, json } => {
+        StoreCommand::Create { user_id, email, json } => {
             check_user_id(&user_id).map_err(|rule| anyhow::anyhow!("USER_ID {rule}"))?;
             if let Some(email) = &email {
                 check_user_email(email).map_err(|rule| anyhow::anyhow!("--email {rule}"))?;
@@ -88,7 +102,7 @@ async fn work(store: &Arc<dyn Store>, command: Command) -> anyhow::Result<()> {
             })?;
             print_token(&account, &token, json)?;
         }
-        Command::List { json } => {
+        StoreCommand::List { json } => {
             let mut table = Table::new();
             table.load_style(NOTHING).set_header(["user_id", "user_email", "created_at"]);
             let mut page = PageRequest { limit: PAGE, cursor: None };
@@ -111,7 +125,7 @@ async fn work(store: &Arc<dyn Store>, command: Command) -> anyhow::Result<()> {
                 print(table)?;
             }
         }
-        Command::RotateToken { user_id, json } => {
+        StoreCommand::RotateToken { user_id, json } => {
             let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
             let account = store.reset_token(&user_id, TokenHash::of(&token), SystemClock.now()).await.map_err(
                 |error| match error {

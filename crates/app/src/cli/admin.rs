@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Global, print,
+    Global,
     remote::{self, Remote, Token},
 };
 
@@ -83,7 +83,11 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Accounts => {
             let accounts = remote.list("/webhooks/admin/accounts", usize::MAX).await?;
-            list(&accounts, as_json, &[("account", "/user_id"), COUNTS[0], COUNTS[1], COUNTS[2], COUNTS[3], COUNTS[4]])
+            remote::tell_all(
+                &accounts,
+                as_json,
+                &[("account", "/user_id"), COUNTS[0], COUNTS[1], COUNTS[2], COUNTS[3], COUNTS[4]],
+            )
         }
         Command::Account { user_id } => {
             let account = remote.get(&format!("/webhooks/admin/accounts/{}", super::segment(&user_id))).await?;
@@ -108,7 +112,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
                 ("failures", "/failure_count"),
                 ("waiting", "/waiting"),
             ];
-            list(&subscriptions, as_json, &columns)
+            remote::tell_all(&subscriptions, as_json, &columns)
         }
         Command::Backlog => {
             let backlog = remote.get("/webhooks/admin/backlog").await?;
@@ -137,7 +141,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
             let changes = remote.list("/webhooks/admin/audit", limit).await?;
             let columns =
                 [("time", "/time"), ("by", "/by/role"), ("account", "/by/user_id"), ("", "/method"), ("what", "/path")];
-            list(&changes, as_json, &columns)
+            remote::tell_all(&changes, as_json, &columns)
         }
     }
 }
@@ -175,13 +179,4 @@ async fn set_active(remote: &Remote, id: &str, is_active: bool, as_json: bool) -
         let word = if is_active { "active" } else { "paused" };
         format!("{id} is {word}; {} deliveries wait", remote::shown(changed, "/waiting"))
     })
-}
-
-fn list(items: &[Value], as_json: bool, columns: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
-    if as_json {
-        items.iter().try_for_each(print)?;
-    } else {
-        print(remote::table(items, columns))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

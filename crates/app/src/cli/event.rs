@@ -107,7 +107,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
                 query.append_pair("since", &since.to_string());
             }
             let events = remote.list(&format!("/webhooks/events?{}", query.finish()), limit).await?;
-            list(&events, as_json)
+            remote::tell_all(&events, as_json, &COLUMNS)
         }
         Command::Show { id } => {
             let event = remote.get(&format!("/webhooks/events/{}?limit=1000", super::segment(&id))).await?;
@@ -123,15 +123,6 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
             })
         }
     }
-}
-
-fn list(events: &[Value], as_json: bool) -> anyhow::Result<ExitCode> {
-    if as_json {
-        events.iter().try_for_each(print)?;
-    } else {
-        print(remote::table(events, &COLUMNS))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn tail(remote: &Remote, which: &Which, since: Option<Timestamp>, as_json: bool) -> anyhow::Result<ExitCode> {

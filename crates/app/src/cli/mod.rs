@@ -11,10 +11,12 @@ mod completions;
 mod delivery;
 mod demo;
 mod event;
+mod event_type;
 mod health;
 mod listen;
 mod migrate;
 mod outbox;
+mod own_account;
 mod remote;
 mod replay;
 mod resend;
@@ -22,13 +24,15 @@ mod serve;
 mod store;
 mod subscription;
 mod test_mail;
+mod token;
 mod trigger;
+mod trigger_token;
 
 use std::{
     fmt::Display,
     io::{self, ErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -88,9 +92,12 @@ enum Command {
     Trigger(trigger::Args),
     #[command(subcommand)]
     Account(account::Command),
+    Token(token::Args),
     Subscription(subscription::Args),
     #[command(alias = "events")]
     Event(event::Args),
+    Type(event_type::Args),
+    TriggerToken(trigger_token::Args),
     Delivery(delivery::Args),
     Replay(replay::Args),
     Admin(admin::Args),
@@ -186,6 +193,17 @@ fn segment(text: &str) -> impl Display {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
 }
 
+/// All of a file, or of standard input where the path is `-`; with what to call it in messages.
+fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
+    if path.as_os_str() == "-" {
+        let text = io::read_to_string(io::stdin()).context("standard input cannot be read")?;
+        return Ok(("standard input".to_owned(), text));
+    }
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;
+    Ok((name, text))
+}
+
 /// Prints a line, or several. Whoever closes the pipe has read enough: what was done stays done, and is no failure.
 fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
@@ -224,8 +242,11 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Health(args) => health::run(global, &args).await,
         Command::Trigger(args) => trigger::run(global, args).await,
         Command::Account(command) => account::run(global, command).await,
+        Command::Token(args) => token::run(global, args).await,
         Command::Subscription(args) => subscription::run(global, args).await,
         Command::Event(args) => event::run(global, args).await,
+        Command::Type(args) => event_type::run(global, args).await,
+        Command::TriggerToken(args) => trigger_token::run(global, args).await,
         Command::Delivery(args) => delivery::run(global, args).await,
         Command::Replay(args) => replay::run(global, args).await,
         Command::Admin(args) => admin::run(global, args).await,

@@ -72,12 +72,16 @@ impl Remote {
 
     /// Asks; answers what the server has answered, or fails with what it had against it.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.server));
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.server));
+        match body {
+            Some(body) => self.send_json(request, body.to_string()).await,
+            None => self.send(request, Bytes::new(), StatusCode::is_success).await,
         }
-        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        self.send(request, body, StatusCode::is_success).await
+    }
+
+    /// Puts a body of JSON as it is written: numbers keep their form.
+    pub async fn put(&self, path: &str, body: String) -> anyhow::Result<Value> {
+        self.send_json(Request::put(format!("{}{path}", self.server)), body).await
     }
 
     /// Gets something.
@@ -137,6 +141,11 @@ impl Remote {
         self.client.exchange(request, ANSWER_MAX).await.with_context(|| {
             format!("no answer from {server} (`hookcast serve` starts a server, --server names another one)")
         })
+    }
+
+    async fn send_json(&self, request: http::request::Builder, body: String) -> anyhow::Result<Value> {
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        self.send(request, body.into(), StatusCode::is_success).await
     }
 
     async fn send(
@@ -236,6 +245,16 @@ pub fn tell(answer: &Value, as_json: bool, show: impl FnOnce(&Value) -> String) 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints items as JSON, one a line, or as a table for people: each column a title and where its value is in an item.
+pub fn tell_all(items: &[Value], as_json: bool, columns: &[(&str, &str)]) -> anyhow::Result<ExitCode> {
+    if as_json {
+        items.iter().try_for_each(print)?;
+    } else {
+        print(table(items, columns))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// A member, for people: nothing where it is null or missing, texts as they are, all else as JSON.
 pub fn shown(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
@@ -267,4 +286,9 @@ pub fn members(value: &Value) -> String {
         }
     }
     table.to_string()
+}
+
+/// The members of what has a secret that is answered this once.
+pub fn members_with_secret(value: &Value) -> String {
+    format!("{}\nIt is not shown again.", members(value))
 }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Global, PARTIAL, print,
+    Global, PARTIAL,
     remote::{self, Remote, Token},
     resend::since,
 };
@@ -92,6 +92,15 @@ fn path_of(subscription: &str) -> String {
     format!("/webhooks/subscriptions/{}/replays", super::segment(subscription))
 }
 
+const COLUMNS: [(&str, &str); 6] = [
+    ("replay", "/id"),
+    ("state", "/state"),
+    ("since", "/since"),
+    ("until", "/until"),
+    ("reached", "/reached"),
+    ("sent", "/replayed"),
+];
+
 /// How often it is asked how far a replay is.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
@@ -119,7 +128,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::List { subscription } => {
             let replays = remote.list(&path_of(&subscription), usize::MAX).await?;
-            list(&replays, as_json)
+            remote::tell_all(&replays, as_json, &COLUMNS)
         }
         Command::Show(which) => remote::tell(&remote.get(&which.path()).await?, as_json, remote::members),
         Command::Wait(which) => wait(&remote, &which, as_json).await,
@@ -158,21 +167,4 @@ fn part(replay: &Value) -> u64 {
         }
         _ => 0,
     }
-}
-
-fn list(replays: &[Value], as_json: bool) -> anyhow::Result<ExitCode> {
-    if as_json {
-        replays.iter().try_for_each(print)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let columns = [
-        ("replay", "/id"),
-        ("state", "/state"),
-        ("since", "/since"),
-        ("until", "/until"),
-        ("reached", "/reached"),
-        ("sent", "/replayed"),
-    ];
-    print(remote::table(replays, &columns))?;
-    Ok(ExitCode::SUCCESS)
 }

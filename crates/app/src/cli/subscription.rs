@@ -87,6 +87,15 @@ enum Command {
     },
 }
 
+const COLUMNS: [(&str, &str); 6] = [
+    ("subscription", "/id"),
+    ("event", "/event"),
+    ("url", "/url"),
+    ("state", "/state"),
+    ("failures", "/failure_count"),
+    ("waiting", "/waiting"),
+];
+
 fn path_of(id: &str) -> String {
     format!("/webhooks/subscriptions/{}", super::segment(id))
 }
@@ -95,7 +104,10 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let remote = Remote::new(global, args.remote.server.as_deref(), Token::Access)?;
     let as_json = args.remote.json;
     match args.command {
-        Command::List => list(&remote.list("/webhooks/subscriptions", usize::MAX).await?, as_json),
+        Command::List => {
+            let subscriptions = remote.list("/webhooks/subscriptions", usize::MAX).await?;
+            remote::tell_all(&subscriptions, as_json, &COLUMNS)
+        }
         Command::Show { id } => remote::tell(&remote.get(&path_of(&id)).await?, as_json, remote::members),
         Command::Create { event, url, options } => {
             let wish = wish(event, url, options.as_deref())?;
@@ -171,21 +183,4 @@ async fn fetch(remote: &Remote, id: &str, follow: bool) -> anyhow::Result<ExitCo
         // Before anything has come there is no place yet, and every place is behind this one.
         cursor = Some(page["next_cursor"].as_str().unwrap_or("p0").to_owned());
     }
-}
-
-fn list(subscriptions: &[Value], as_json: bool) -> anyhow::Result<ExitCode> {
-    if as_json {
-        subscriptions.iter().try_for_each(print)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let columns = [
-        ("subscription", "/id"),
-        ("event", "/event"),
-        ("url", "/url"),
-        ("state", "/state"),
-        ("failures", "/failure_count"),
-        ("waiting", "/waiting"),
-    ];
-    print(remote::table(subscriptions, &columns))?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,16 @@
 //! `hookcast trigger`.
 
-use std::{io::Read as _, path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Global, print,
+    Global, print, read_text,
     remote::{Remote, Token},
 };
 
@@ -74,16 +77,10 @@ fn print_receipt(receipt: &Value) -> anyhow::Result<()> {
 
 fn body(args: &Args) -> anyhow::Result<(&'static str, Bytes)> {
     if let Some(path) = &args.file {
-        let (name, text) = if path.as_os_str() == "-" {
-            ("standard input".to_owned(), standard_input()?)
-        } else {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;
-            (name, text)
-        };
+        let (name, text) = read_text(path)?;
         return Ok((media_type(&text).with_context(|| format!("{name} does not hold events"))?, text.into()));
     }
-    let payload = if args.payload == "-" { standard_input()? } else { args.payload.clone() };
+    let payload = if args.payload == "-" { read_text(Path::new("-"))?.1 } else { args.payload.clone() };
     let payload: Box<RawValue> = serde_json::from_str(&payload).context("PAYLOAD is not JSON")?;
     // The payload goes as it was written: numbers keep their form.
     let event = serde_json::to_string(&args.event)?;
@@ -100,10 +97,4 @@ fn media_type(text: &str) -> anyhow::Result<&'static str> {
         }
     }
     Ok("application/x-ndjson")
-}
-
-fn standard_input() -> anyhow::Result<String> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-    Ok(text)
 }

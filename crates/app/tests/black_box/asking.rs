@@ -1,4 +1,4 @@
-//! The command line as a client of a server: subscriptions, deliveries, events.
+//! The command line as a client of a server: accounts, their tokens, subscriptions, deliveries, events, their types, producers.
 
 use std::process::{Output, Stdio};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     receiver::Receiver,
-    server::{Home, Server},
+    server::{Home, Server, TRIGGER_TOKEN},
 };
 
 /// A server on a home, and how to ask it with an account's token.
@@ -35,6 +35,12 @@ impl Asked {
         let output = self.run(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same as JSON, one a line.
+    fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.text(&[arguments, &["--json"]].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
@@ -202,11 +208,154 @@ async fn a_file_says_what_subscriptions_there_are() {
     assert_eq!(state(&asked).lines().count(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_sees_to_itself() {
+    let mut asked = Asked::new(Home::new()).await;
+    let shown = asked.text(&["account", "show"]);
+    assert!(shown.contains("ada@example.org") && !shown.contains(&asked.token), "{shown}");
+    let changed = asked.json(&["account", "change", "--email", "new@example.org"]);
+    assert_eq!(changed, asked.json(&["account", "show"]));
+    assert_eq!(changed["user_email"], "new@example.org");
+    assert_eq!(asked.json(&["account", "change", "--no-email"])["user_email"], Value::Null);
+    assert!(asked.complaint(&["account", "change", "--email", "nonsense"]).contains("(422)"));
+    for wrong in [&["account", "change"][..], &["account", "change", "--email", "a@b.c", "--no-email"]] {
+        assert_eq!(asked.run(wrong).status.code(), Some(2));
+    }
+
+    let rotated = asked.json(&["account", "rotate"]);
+    assert!(asked.complaint(&["account", "show"]).contains("(401)"));
+    asked.token = rotated["access_token"].as_str().unwrap().to_owned();
+    let rotated = asked.text(&["account", "rotate"]);
+    assert!(rotated.contains("hkc_access_") && rotated.ends_with("It is not shown again.\n"), "{rotated}");
+    let is_token = |word: &&str| word.starts_with("hkc_access_");
+    asked.token = rotated.split_whitespace().find(is_token).unwrap().to_owned();
+
+    let complaint = asked.complaint(&["account", "delete"]);
+    assert!(complaint.contains("`ada`") && complaint.contains("--yes"), "{complaint}");
+    assert_eq!(asked.json(&["account", "show"])["user_id"], "ada");
+    assert_eq!(asked.json(&["account", "delete", "--yes"]), json!({"deleted": "ada"}));
+    for gone in [&["account", "show"][..], &["account", "rotate"], &["account", "delete", "--yes"]] {
+        let complaint = asked.complaint(gone);
+        assert!(complaint.contains("(401)") && !complaint.contains(&asked.token), "{complaint}");
+    }
+    assert_eq!(asked.home.expect(&["account", "list", "--json"]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accounts_tokens_are_made_listed_and_revoked() {
+    let mut asked = Asked::new(Home::new()).await;
+    let made = asked.json(&["token", "create", "dashboard", "--scope", "read"]);
+    assert_eq!((&made["scope"], &made["expires_at"]), (&json!("read"), &Value::Null));
+    let made_for_long = asked.text(&["token", "create", "import", "--scope", "write", "--expires", "30d"]);
+    assert!(made_for_long.contains("hkc_access_") && made_for_long.contains("not shown again"), "{made_for_long}");
+    let table = asked.text(&["token", "list"]);
+    assert!(table.contains("default") && table.contains("dashboard") && !table.contains("hkc_"), "{table}");
+    let tokens = asked.json_lines(&["token", "list"]);
+    let import = tokens.iter().find(|token| token["name"] == "import").unwrap();
+    assert!(tokens.len() == 3 && import["expires_at"].is_string(), "{tokens:?}");
+
+    let writing = std::mem::replace(&mut asked.token, made["access_token"].as_str().unwrap().to_owned());
+    asked.text(&["subscription", "list"]);
+    assert!(asked.complaint(&["token", "list"]).contains("(403)"));
+    asked.token = writing;
+    assert_eq!(asked.json(&["token", "revoke", "dashboard"]), json!({"revoked": "dashboard"}));
+    for (mistake, status) in [
+        (&["token", "revoke", "dashboard"][..], "(404)"),
+        (&["token", "revoke", "a b/c"], "(404)"),
+        (&["token", "create", "import", "--scope", "read"], "(409)"),
+        (&["token", "create", "x", "--scope", "read", "--expires", "2020-01-01T00:00:00Z"], "(422)"),
+    ] {
+        let complaint = asked.complaint(mistake);
+        assert!(complaint.contains(status), "{complaint}");
+    }
+    for wrong in [&["token", "create", "x"][..], &["token", "create", "x", "--scope", "read", "--expires", "soon"]] {
+        assert_eq!(asked.run(wrong).status.code(), Some(2));
+    }
+    asked.token = "hkc_access_wrong".into();
+    assert!(asked.complaint(&["token", "list"]).contains("(401)"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_of_event_are_described_shown_and_forgotten() {
+    let asked = Asked::new(Home::new()).await;
+    asked.home.write("schema.json", r#"{"type": "object", "required": ["order"]}"#);
+    asked.home.write("example.json", r#"[{"order": 1.50, "big": 12345678901234567890123}]"#);
+    let set = ["type", "set", "a/order:paid", "--description", "It was paid.", "--schema", "schema.json"];
+    assert_eq!(asked.json(&set)["schema"]["required"], json!(["order"]));
+    asked.server.http.try_trigger(&json!({"event": "a/order:paid", "payload": {}})).await.expect_invalid("payload");
+    let table = asked.text(&["type", "list"]);
+    assert!(table.contains("a/order:paid") && table.contains("It was paid.") && table.contains("yes"), "{table}");
+    let shown = asked.text(&["type", "show", "a/order:paid"]);
+    assert!(shown.contains("\nschema:\n{\n  \"required\""), "{shown}");
+
+    // What is set takes the place of all that was there, and its numbers stay as they were written.
+    asked.text(&["type", "set", "a/order:paid", "--example", "example.json"]);
+    let path = "/webhooks/event-types/a%2Forder:paid";
+    let answer = asked.server.http.get(path).bearer(TRIGGER_TOKEN).send().await;
+    let text = String::from_utf8_lossy(&answer.body);
+    assert!(text.contains("1.50") && text.contains("12345678901234567890123"), "{text}");
+    assert_eq!(asked.json(&["type", "show", "a/order:paid"])["schema"], Value::Null);
+    let shown = asked.text(&["type", "show", "a/order:paid"]);
+    assert!(shown.contains("\nexample:\n[\n"), "{shown}");
+
+    let server = format!("http://{}", asked.server.address);
+    let from_input = ["type", "set", "refund", "--schema", "-", "--server", &server];
+    asked.home.hookcast_reading(r#"{"type": "integer"}"#, &from_input).expect(0);
+    let types = asked.json_lines(&["type", "list"]);
+    assert_eq!(types.iter().map(|found| &found["event"]).collect::<Vec<_>>(), ["a/order:paid", "refund"]);
+    assert_eq!(types[1]["schema"], json!({"type": "integer"}));
+    assert_eq!(asked.json(&["type", "delete", "refund"]), json!({"deleted": "refund"}));
+
+    asked.home.write("nonsense", "{");
+    asked.home.write("no-schema", "7");
+    for (mistake, told) in [
+        (&["type", "show", "refund"][..], "(404)"),
+        (&["type", "delete", "refund"], "(404)"),
+        (&["type", "set", "x", "--schema", "no-schema"], "(422)"),
+        (&["type", "set", "x", "--schema", "nonsense"], "nonsense is not JSON"),
+        (&["type", "set", "x", "--example", "missing"], "missing cannot be read"),
+        (&["type", "set", "x", "--example", "-", "--schema", "-"], "cannot both be standard input"),
+        (&["type", "set", "x", "--set", "trigger.token=wrong"], "(401)"),
+    ] {
+        let complaint = asked.complaint(mistake);
+        assert!(complaint.contains(told), "{complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_get_tokens_for_their_types() {
+    let asked = Asked::new(Home::new()).await;
+    let made = asked.json(&["trigger-token", "create", "orders", "order_*", "refund,chargeback"]);
+    assert_eq!(made["event"], json!(["chargeback", "order_*", "refund"]));
+    let token = format!("trigger.token={}", made["trigger_token"].as_str().unwrap());
+    asked.text(&["trigger", "order_paid", "1", "--set", &token]);
+    let made_for_long = asked.text(&["trigger-token", "create", "import", "*", "--expires", "30d"]);
+    assert!(made_for_long.contains("hkc_trigger_") && made_for_long.contains("not shown again"), "{made_for_long}");
+    let table = asked.text(&["trigger-token", "list"]);
+    assert!(table.contains("orders") && table.contains("order_*") && !table.contains("hkc_"), "{table}");
+    assert!(asked.json_lines(&["trigger-token", "list"])[0]["expires_at"].is_string());
+
+    for (mistake, told) in [
+        (&["trigger", "other", "1", "--set", &token][..], "(403)"),
+        (&["trigger-token", "list", "--set", &token], "(403)"),
+        (&["trigger-token", "list", "--set", "trigger.token=wrong"], "(401)"),
+        (&["trigger-token", "create", "orders", "x"], "(409)"),
+        (&["trigger-token", "create", "x", "a b"], "(422)"),
+        (&["trigger-token", "revoke", "nobody"], "(404)"),
+    ] {
+        let complaint = asked.complaint(mistake);
+        assert!(complaint.contains(told), "{complaint}");
+    }
+    assert_eq!(asked.run(&["trigger-token", "create", "x"]).status.code(), Some(2));
+    assert_eq!(asked.json(&["trigger-token", "revoke", "orders"]), json!({"revoked": "orders"}));
+    assert!(asked.complaint(&["trigger", "order_paid", "1", "--set", &token]).contains("(401)"));
+}
+
 #[test]
 fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = Home::new().run(&["completions", shell]);
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && text.contains("redeliver") && text.contains("resend"), "{shell}");
+        assert!(output.status.success() && text.contains("redeliver") && text.contains("trigger-token"), "{shell}");
     }
 }

@@ -47,7 +47,7 @@ fn every_command_says_what_it_does_and_how_it_ends() {
         ("trigger", "Post events to a server"),
         ("account", "Register accounts"),
         ("account create", "Register an account"),
-        ("account rotate-token", "Give an account a new access token"),
+        ("account rotate-token", "Give any account of the store a new access token"),
         ("migrate", "Create the store's tables"),
         ("store", "Copy a store to another one"),
         ("store copy", "Copy everything from one store to another"),
@@ -77,6 +77,9 @@ fn the_overview_lists_the_commands() {
         "health",
         "trigger",
         "account",
+        "token",
+        "type",
+        "trigger-token",
         "listen",
         "migrate",
         "store",
@@ -97,7 +100,18 @@ fn the_version_is_the_packages() {
 fn the_examples_in_the_help_are_command_lines_that_parse() {
     let home = Home::new();
     let mut examples = 0;
-    for command in ["serve", "resend", "health", "trigger", "store copy", "check-config", "test-mail"] {
+    for command in [
+        "serve",
+        "resend",
+        "health",
+        "trigger",
+        "token",
+        "type",
+        "trigger-token",
+        "store copy",
+        "check-config",
+        "test-mail",
+    ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = home.expect(&arguments);
         let (_, lines) = help.split_once("\nExamples:\n").unwrap();
