@@ -188,9 +188,9 @@ fn server(config: &Config, given: Option<&str>) -> anyhow::Result<String> {
     }
 }
 
-/// What somebody gave as an id, as one segment of a path, whatever is in it.
+/// What somebody gave as an id, as one segment of a path, whatever is in it. Of a form's encoding only the space is another one.
 fn segment(text: &str) -> impl Display {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// All of a file, or of standard input where the path is `-`; with what to call it in messages.

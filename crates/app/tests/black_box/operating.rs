@@ -220,6 +220,8 @@ async fn the_command_line_sees_to_everybody() {
     server.http.trigger("x", json!(1)).await;
     assert!(run(&["accounts"]).contains("ada"));
     assert!(run(&["account", "ada"]).contains("waiting"));
+    home.expect(&["account", "create", "a/b c+d"]);
+    assert!(run(&["account", "a/b c+d"]).contains("waiting"));
     assert!(run(&["backlog"]).contains("ada"));
     assert!(run(&["subscriptions", "--state", "inactive"]).contains(&id));
     assert!(!run(&["subscriptions", "--failing"]).contains(&id));
