@@ -21,6 +21,7 @@ use hookcast_core::{
 use hookcast_delivery::{
     client::{Client, ClientSettings},
     mail::{MailSettings, Mailer},
+    quotas::Quota,
     service::{Resources, Service, Settings},
     target::Defaults,
 };
@@ -35,7 +36,7 @@ use tokio::{
 
 use crate::{
     api::{self, ApiState, Health},
-    config::{Config, NodeRole},
+    config::{self, Config, NodeRole},
     outbox::{self, Here},
     server,
     tokens::Tokens,
@@ -238,11 +239,17 @@ pub fn delivery_settings(config: &Config) -> Settings {
         in_flight_per_subscription: delivery.max_in_flight_per_subscription,
         in_flight_per_host: delivery.max_in_flight_per_host,
         recovery_rate: delivery.recovery_rate.into(),
+        quota: quota(&config.limits),
         bytes: BODIES_IN_MEMORY,
         retention: config.retention.age,
         formatter: Formatter::new(&envelope.creator, &envelope.source, &envelope.description),
         operators: config.notices.operators.iter().cloned().collect(),
     }
+}
+
+/// What accounts may have that have no quota of their own.
+pub fn quota(limits: &config::Limits) -> Quota {
+    Quota { subscriptions: Some(limits.subscriptions_per_account), events_per_day: Some(limits.events_per_day) }
 }
 
 /// How long a server waits for the one before it to let go of the store.

@@ -171,7 +171,7 @@ impl Acceptor {
     fn reserve(&self, submissions: &[Submission], idempotency: Option<&Idempotency>) -> (Batch, Reserved) {
         let parts = self.dispatcher.parts();
         let types = submissions.iter().map(|submission| &submission.event.event_type);
-        let (catalogue, audiences, pauses) = parts.directory.audiences(types);
+        let (catalogue, audiences, holds) = parts.directory.audiences(types);
         let recipients: Vec<_> = submissions
             .iter()
             .zip(&audiences)
@@ -187,7 +187,7 @@ impl Acceptor {
             let mut lanes = ReservedLanes { targets: Vec::new(), size };
             let mut reserved = Vec::new();
             for (index, target) in (0_u32..).zip(targets.iter()) {
-                if !target.is_active || !is_due || pauses.of_target(target).is_some() {
+                if !target.is_active || !is_due || holds.hold(target, || time) {
                     room.is_fetched |= target.is_fetched;
                     continue;
                 }

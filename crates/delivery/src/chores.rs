@@ -8,7 +8,7 @@ use hookcast_store::{
     documents::{DocumentQuery, Expected, Kind},
 };
 
-use crate::dispatcher::Dispatcher;
+use crate::{budgets, dispatcher::Dispatcher};
 
 /// How often leases are looked through for those that have run out.
 const RESCUE_EVERY: Duration = Duration::from_secs(5);
@@ -47,8 +47,11 @@ pub async fn retain(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, age: Duratio
         if let Err(error) = purge(store, clock, age).await {
             tracing::warn!(%error, "old events cannot be taken away now");
         }
-        if let Err(error) = forget_changes(&**store, clock.now().minus(age)).await {
+        if let Err(error) = forget(&**store, Kind::Audit, &change_name(clock.now().minus(age))).await {
             tracing::warn!(%error, "old notes of changes cannot be taken away now");
+        }
+        if let Err(error) = forget(&**store, Kind::Budgets, &budgets::kept_from(clock.now())).await {
+            tracing::warn!(%error, "the budgets of earlier days cannot be taken away now");
         }
         tokio::time::sleep(PURGE_EVERY).await;
     }
@@ -68,24 +71,23 @@ async fn purge(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, age: Duration) ->
     }
 }
 
-/// Notes of changes that are taken away at once.
-const CHANGES: u32 = 500;
+/// Documents that are taken away at once.
+const AT_ONCE: u32 = 500;
 
-/// Takes away what was noted of changes before a time. The names of notes begin with their times.
-async fn forget_changes(store: &dyn Store, before: Timestamp) -> Result<(), StoreError> {
-    let end = change_name(before);
+/// Takes away the documents of a kind whose names come before this one: those names begin with times.
+async fn forget(store: &dyn Store, kind: Kind, end: &str) -> Result<(), StoreError> {
     loop {
-        let query = DocumentQuery { after: None, descending: false, limit: CHANGES };
-        let found = store.documents(Kind::Audit, query).await?;
-        let old: Vec<_> = found.iter().take_while(|document| document.name < end).collect();
+        let query = DocumentQuery { after: None, descending: false, limit: AT_ONCE };
+        let found = store.documents(kind, query).await?;
+        let old: Vec<_> = found.iter().take_while(|document| document.name.as_str() < end).collect();
         for document in &old {
-            match store.delete_document(Kind::Audit, &document.name, Expected::Any).await {
+            match store.delete_document(kind, &document.name, Expected::Any).await {
                 // Another node does the same.
                 Ok(()) | Err(StoreError::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }
-        if old.len() < CHANGES as usize {
+        if old.len() < AT_ONCE as usize {
             return Ok(());
         }
     }

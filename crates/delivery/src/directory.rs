@@ -6,9 +6,10 @@ use std::{
 };
 
 use hookcast_core::{
+    clock::Timestamp,
     event::{Event, EventType},
     filter::{self, Filter},
-    id::SubscriptionId,
+    id::{AccountId, SubscriptionId},
     pattern::PatternIndex,
 };
 use hookcast_store::{
@@ -18,6 +19,7 @@ use hookcast_store::{
 };
 
 use crate::{
+    holds::Holds,
     pauses::{Pause, Pauses},
     target::{Target, Targets},
 };
@@ -35,8 +37,9 @@ struct Known {
     with_public_keys: BTreeSet<SubscriptionId>,
     /// Who gets a type, made when it is first asked for.
     lists: HashMap<EventType, Audience>,
-    /// What operators have paused, and since which change of it.
-    pauses: Arc<Pauses>,
+    /// What is held back.
+    holds: Arc<Holds>,
+    /// As of which change of the pauses.
     pauses_version: DocumentVersion,
 }
 
@@ -135,7 +138,7 @@ impl Audience {
     }
 }
 
-/// The catalogue in memory, brought up to date from the store, and what of it is paused.
+/// The catalogue in memory, brought up to date from the store, and what of it is held back.
 pub struct Directory {
     store: Arc<dyn Store>,
     make: Targets,
@@ -169,7 +172,8 @@ impl Directory {
         }
         let pauses = Arc::new(Pauses::of(&documents::all(&*self.store, Kind::Pauses).await?));
         let mut known = self.lock();
-        (known.pauses, known.pauses_version) = (pauses, version);
+        Arc::make_mut(&mut known.holds).pauses = pauses;
+        known.pauses_version = version;
         Ok(true)
     }
 
@@ -201,14 +205,14 @@ impl Directory {
         if self.lock().version < version { self.refresh().await } else { Ok(()) }
     }
 
-    /// Who gets events of these types, all as of one version, and what is paused.
+    /// Who gets events of these types, all as of one version, and what is held back.
     pub fn audiences<'a>(
         &self,
         types: impl Iterator<Item = &'a EventType>,
-    ) -> (CatalogueVersion, Vec<Audience>, Arc<Pauses>) {
+    ) -> (CatalogueVersion, Vec<Audience>, Arc<Holds>) {
         let mut known = self.lock();
         let audiences = types.map(|event| known.audience(event)).collect();
-        (known.version, audiences, Arc::clone(&known.pauses))
+        (known.version, audiences, Arc::clone(&known.holds))
     }
 
     /// How to reach a subscription; `None` when there is no such one.
@@ -221,26 +225,44 @@ impl Directory {
     #[must_use]
     pub fn sendable(&self, id: SubscriptionId) -> Option<Arc<Target>> {
         let known = self.lock();
-        known.targets.get(&id).filter(|target| known.may_send_to(target)).cloned()
+        known.targets.get(&id).filter(|target| self.may_send_to(&known, target)).cloned()
     }
 
     /// Whether this process can send to a subscription now.
     #[must_use]
     pub fn can_send_to(&self, id: SubscriptionId) -> bool {
         let known = self.lock();
-        known.targets.get(&id).is_some_and(|target| known.may_send_to(target))
+        known.targets.get(&id).is_some_and(|target| self.may_send_to(&known, target))
     }
 
     /// Whether everything is paused.
     #[must_use]
     pub fn is_all_paused(&self) -> bool {
-        self.lock().pauses.is_everything()
+        self.lock().holds.pauses.is_everything()
     }
 
     /// Why a target, which need not be in the catalogue, is paused, if it is.
     #[must_use]
     pub fn pause_of(&self, target: &Target) -> Option<Arc<Pause>> {
-        self.lock().pauses.of_target(target).cloned()
+        self.lock().holds.pauses.of_target(target).cloned()
+    }
+
+    /// Holds an account back until then.
+    pub(crate) fn use_up(&self, account: AccountId, until: Timestamp) {
+        let now = self.make.clock.now();
+        Arc::make_mut(&mut self.lock().holds).use_up(account, until, now);
+    }
+
+    /// Holds accounts back no longer.
+    pub(crate) fn allow_again(&self, accounts: &[AccountId]) {
+        if !accounts.is_empty() {
+            Arc::make_mut(&mut self.lock().holds).allow_again(accounts);
+        }
+    }
+
+    /// When something that is held back is so no longer, by itself.
+    pub(crate) fn next_release(&self) -> Option<Timestamp> {
+        self.lock().holds.next_end(self.make.clock.now())
     }
 
     /// How to reach those whose receivers check signatures with a public key.
@@ -254,8 +276,9 @@ impl Directory {
     #[must_use]
     pub fn active(&self, event: Option<&EventType>) -> Vec<SubscriptionId> {
         let known = self.lock();
-        let wanted =
-            |target: &&Arc<Target>| known.may_send_to(target) && event.is_none_or(|event| target.events.matches(event));
+        let wanted = |target: &&Arc<Target>| {
+            self.may_send_to(&known, target) && event.is_none_or(|event| target.events.matches(event))
+        };
         known.targets.values().filter(wanted).map(|target| target.subscription).collect()
     }
 
@@ -265,16 +288,16 @@ impl Directory {
         &self.make
     }
 
+    fn may_send_to(&self, known: &Known, target: &Target) -> bool {
+        target.is_active && !known.holds.hold(target, || self.make.clock.now())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
-    fn may_send_to(&self, target: &Target) -> bool {
-        target.is_active && self.pauses.of_target(target).is_none()
-    }
-
     fn insert(&mut self, target: Target) {
         self.remove(target.subscription);
         self.index.insert(target.subscription, &target.events);

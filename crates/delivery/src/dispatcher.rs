@@ -27,7 +27,8 @@ use crate::{
     courier::{feedback, is_settled},
     parts::Parts,
     recorder::{Entry, Recorded, Recorder},
-    scheduler::{Bounds, Ended, Feedback, Scheduler, Work},
+    scheduler::{Bounds, Ended, Feedback, OwnLimit, Scheduler, Work},
+    target::Target,
 };
 
 /// How often the loop looks even if nothing tells it to.
@@ -108,6 +109,12 @@ impl Dispatcher {
         })
     }
 
+    /// For which of its own limits a target's deliveries wait that are due.
+    #[must_use]
+    pub fn limit_of(&self, target: &Target) -> Option<OwnLimit> {
+        self.scheduler().limit_of(target.subscription, &target.lane, Instant::now())
+    }
+
     /// Says how many nodes send, this one included: they share what a subscription's own limits allow.
     pub fn set_share(self: &Arc<Self>, nodes: u32) {
         let now = Instant::now();
@@ -179,6 +186,7 @@ impl Dispatcher {
                 }
             };
             let now = self.parts.clock.now();
+            let next = next.into_iter().chain(self.parts.directory.next_release()).min();
             let pause = next.map_or(POLL, |next| next.since(now).min(POLL));
             self.next_look.store(now.plus(pause).as_millis(), Ordering::Release);
             tokio::select! {
@@ -193,7 +201,7 @@ impl Dispatcher {
 
     /// Fetches until nothing is due that there is room for; answers when something more becomes due.
     async fn fetch_due(self: &Arc<Self>) -> Result<Option<Timestamp>, StoreError> {
-        // Those that the store would send to and this process cannot, for want of a key, or must not, since they are paused.
+        // Those that the store would send to and this process cannot, for want of a key, or must not, since they are held back.
         let mut held_up = HashSet::new();
         let mut left_out_before = 0;
         loop {
@@ -319,11 +327,7 @@ impl Dispatcher {
 
     /// Tries one delivery and hands in what came of it. Answers what it says about the callback, and whether it is done for good.
     async fn deliver(&self, work: &Work) -> (Feedback, bool) {
-        let target = match self.parts.directory.sendable(work.subscription) {
-            Some(target) if self.parts.lease.covers(work.holder, target.timeout).await => Some(target),
-            _ => None,
-        };
-        let Some(target) = target else {
+        let Some(target) = self.parts.may_attempt(work.holder, work.subscription, work.attempts).await else {
             self.record(work.holder, Entry::Untried(work.delivery)).await;
             return (Feedback::Untried, false);
         };

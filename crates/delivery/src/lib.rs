@@ -6,18 +6,21 @@
 //! dials out.
 
 pub mod acceptor;
+pub mod budgets;
 pub mod chores;
 pub mod client;
 pub mod consent;
 pub mod courier;
 pub mod directory;
 pub mod dispatcher;
+pub mod holds;
 pub mod lease;
 pub mod mail;
 pub mod notices;
 pub mod parts;
 pub mod pass;
 pub mod pauses;
+pub mod quotas;
 pub mod recorder;
 pub mod replay;
 pub mod scheduler;

@@ -6,14 +6,14 @@ use hookcast_core::{
     clock::Clock,
     event::Event,
     format::{Format, Formatter, Message},
-    id::EventId,
+    id::{EventId, SubscriptionId},
 };
 use hookcast_store::{
     Store,
     engine::{Claimed, Incarnation},
 };
 
-use crate::{courier::Courier, directory::Directory, lease::Lease, scheduler::Work};
+use crate::{budgets::Budgets, courier::Courier, directory::Directory, lease::Lease, scheduler::Work, target::Target};
 
 /// The parts that a [dispatcher](crate::dispatcher) and a [pass](crate::pass) share.
 pub struct Parts {
@@ -25,6 +25,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Under which name they are held.
     pub lease: Arc<Lease>,
+    /// Who may be sent how much today.
+    pub budgets: Budgets,
     /// Makes the attempts.
     pub courier: Courier,
     /// How events are written.
@@ -32,6 +34,25 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// How to reach a subscription to which an attempt may be made now at a delivery that has had so many: nothing holds it back, its
+    /// account may have one more today, and the lease covers it.
+    pub(crate) async fn may_attempt(
+        &self,
+        holder: Incarnation,
+        subscription: SubscriptionId,
+        attempts: u32,
+    ) -> Option<Arc<Target>> {
+        let target = self.directory.sendable(subscription)?;
+        let taken = if attempts == 0 { Some(self.budgets.take(target.account).await?) } else { None };
+        if self.lease.covers(holder, target.timeout).await {
+            return Some(target);
+        }
+        if let Some(taken) = taken {
+            self.budgets.give_back(target.account, taken);
+        }
+        None
+    }
+
     /// A claimed delivery, ready to be sent.
     #[must_use]
     pub fn work(&self, claimed: &Claimed, holder: Incarnation) -> Work {

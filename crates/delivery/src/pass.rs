@@ -23,7 +23,6 @@ use crate::{
         LaneRules,
         rate::{Meter, Pace},
     },
-    target::Target,
 };
 
 /// Subscriptions served at once, and deliveries claimed at once from each.
@@ -129,7 +128,7 @@ struct Lane {
 impl Lane {
     async fn run(mut self, mut pass: Pass) -> Result<Summary, StoreError> {
         let mut summary = Summary::default();
-        // It may be paused while the pass is at work.
+        // It may be held back while the pass is at work.
         while self.parts.directory.can_send_to(self.subscription) {
             let holder = self.parts.lease.holder();
             let claimed = self.claim(holder, &pass).await?;
@@ -190,7 +189,7 @@ impl Lane {
         for claimed in claimed {
             match self.permit(&target.lane).await {
                 Some(permit) => {
-                    attempts.spawn(attempt(Arc::clone(&self.parts), permit, Arc::clone(&target), holder, claimed));
+                    attempts.spawn(attempt(Arc::clone(&self.parts), permit, holder, claimed));
                 }
                 None => untried.push(claimed.id),
             }
@@ -243,17 +242,16 @@ impl Lane {
     }
 }
 
-/// Makes one attempt, or answers the delivery when the lease does not cover it, or it was paused meanwhile.
+/// Makes one attempt, or answers the delivery when the lease does not cover it, or it is held back by now.
 async fn attempt(
     parts: Arc<Parts>,
     _permit: OwnedSemaphorePermit,
-    target: Arc<Target>,
     holder: Incarnation,
     claimed: Claimed,
 ) -> Result<Outcome, DeliveryId> {
-    if !parts.directory.can_send_to(target.subscription) || !parts.lease.covers(holder, target.timeout).await {
+    let Some(target) = parts.may_attempt(holder, claimed.subscription, claimed.attempts).await else {
         return Err(claimed.id);
-    }
+    };
     let work = parts.work(&claimed, holder);
     Ok(parts.courier.attempt(&work, &target).await)
 }

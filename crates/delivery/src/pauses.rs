@@ -1,6 +1,6 @@
-//! What operators have paused: hosts, or everything. What waits for them stays in the store, and nothing of it counts as a failure.
+//! What operators have paused: hosts, or everything.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use hookcast_core::{clock::Timestamp, pause::Scope};
 use hookcast_store::{
@@ -9,10 +9,7 @@ use hookcast_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{directory::Directory, target::Target};
-
-/// How soon what another node has paused or resumed is so here, too.
-const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+use crate::target::Target;
 
 /// What is kept of a pause, beside what it is of.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -101,18 +98,6 @@ impl Pauses {
         let mut hosts: Vec<_> = self.hosts.iter().collect();
         hosts.sort_unstable_by_key(|(host, _)| *host);
         self.everything.iter().chain(hosts.into_iter().map(|(_, pause)| pause)).cloned().collect()
-    }
-}
-
-/// Follows what is paused and resumed, on whichever node, for as long as the future lives. `changed` is told of every change.
-pub async fn follow(directory: &Directory, changed: impl Fn()) {
-    loop {
-        tokio::time::sleep(FOLLOW_EVERY).await;
-        match directory.refresh_pauses().await {
-            Ok(true) => changed(),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "what is paused cannot be read now"),
-        }
     }
 }
 

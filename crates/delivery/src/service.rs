@@ -17,16 +17,19 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     acceptor::Acceptor,
+    budgets::Budgets,
     chores,
     client::Client,
     courier::Courier,
     directory::Directory,
     dispatcher::Dispatcher,
+    holds,
     lease::Lease,
     mail::Mailer,
     notices,
     parts::Parts,
-    pass, pauses,
+    pass,
+    quotas::Quota,
     recorder::Recorder,
     replay,
     scheduler::Bounds,
@@ -57,6 +60,8 @@ pub struct Settings {
     pub in_flight_per_host: usize,
     /// Attempts that begin in a second for a subscription whose callback has just come back.
     pub recovery_rate: f64,
+    /// What accounts may have that have no quota of their own.
+    pub quota: Quota,
     /// Bytes of bodies that are held in memory.
     pub bytes: usize,
     /// How long events are kept.
@@ -103,10 +108,14 @@ impl Resources {
             master_keys: self.master_keys.clone(),
             clock: Arc::clone(&clock),
         };
+        let store = || Arc::clone(&self.store);
+        let directory = Arc::new(Directory::load(store(), targets).await?);
+        let budgets = Budgets::load(store(), Arc::clone(&clock), Arc::clone(&directory), settings.quota).await?;
         Ok(Parts {
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.clock),
-            directory: Arc::new(Directory::load(Arc::clone(&self.store), targets).await?),
+            store: store(),
+            clock: Arc::clone(&clock),
+            directory,
+            budgets,
             lease: Arc::clone(lease),
             courier: Courier::new(client, clock),
             formatter: settings.formatter.clone(),
@@ -161,8 +170,8 @@ impl Service {
             let keeping_time = Arc::clone(&dispatcher);
             background.spawn(async move { keeping_time.keep_time().await });
         }
-        let pausing = Arc::clone(&dispatcher);
-        background.spawn(async move { pauses::follow(&pausing.parts().directory, || pausing.wake()).await });
+        let following = Arc::clone(&dispatcher);
+        background.spawn(async move { holds::follow(following.parts(), || following.wake()).await });
         let rescuing = Arc::clone(&dispatcher);
         background.spawn(async move { chores::rescue(&rescuing).await });
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));
@@ -242,8 +251,8 @@ pub async fn run_pass(
         // Tells how many nodes there are, between whom limits are divided.
         lease.renew().await?;
         let parts = Arc::new(resources.parts(&settings, &lease).await?);
-        let directory = Arc::clone(&parts.directory);
-        keeper.spawn(async move { pauses::follow(&directory, || ()).await });
+        let following = Arc::clone(&parts);
+        keeper.spawn(async move { holds::follow(&following, || ()).await });
         let summary = pass::run(parts, rules, which, only, progress).await?;
         if let Err(error) = give_notices(resources, settings, &lease).await {
             tracing::warn!(%error, "notices cannot be given now; they wait for the next pass or server");

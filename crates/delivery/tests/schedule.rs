@@ -27,6 +27,7 @@ use hookcast_core::{
 use hookcast_delivery::{
     acceptor::Submission,
     client::{Client, ClientSettings},
+    quotas::Quota,
     service::{Resources, Service, Settings},
     target::Defaults,
 };
@@ -115,6 +116,10 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(settings()).await
+    }
+
+    async fn start_with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let location = format!("sqlite://{}/hookcast.db", folder.path().display());
         let location = Location::parse(&location).unwrap();
@@ -123,7 +128,7 @@ impl World {
         let shared: Arc<dyn Clock> = clock.clone();
         let client = Client::new(ClientSettings::unguarded(PATIENCE), Arc::clone(&shared)).unwrap();
         let resources = Resources { store: Arc::clone(&store), clock: shared, client, master_keys: None, mailer: None };
-        let service = Service::start(&resources, settings(), Role::Server).await.unwrap();
+        let service = Service::start(&resources, settings, Role::Server).await.unwrap();
         Self { clock, store, service, _folder: folder }
     }
 
@@ -151,7 +156,7 @@ impl World {
             created_at: now,
             version: 0,
         };
-        self.store.subscribe(subscription).await.unwrap();
+        self.store.subscribe(subscription, None).await.unwrap();
         id
     }
 
@@ -183,6 +188,22 @@ impl World {
             }
         });
         found.await.unwrap_or_else(|_| panic!("attempt {attempts} does not come"))
+    }
+
+    /// All deliveries to a subscription, once so many have had an attempt and the others wait.
+    async fn after_attempts(&self, id: SubscriptionId, attempted: usize) -> Vec<DeliveryRecord> {
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let page = PageRequest { limit: 100, cursor: None };
+                let all = self.store.deliveries(id, None, page).await.unwrap().items;
+                let is_at_rest = all.iter().all(|delivery| delivery.state != DeliveryState::Sending);
+                if is_at_rest && all.iter().filter(|delivery| !delivery.attempts.is_empty()).count() >= attempted {
+                    return all;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("{attempted} attempts do not come"))
     }
 
     /// Moves the clock from one due time to the next until the first delivery has ended, or has had so many attempts.
@@ -224,6 +245,7 @@ fn settings() -> Settings {
         in_flight_per_subscription: 16,
         in_flight_per_host: 0,
         recovery_rate: 100.0,
+        quota: Quota::default(),
         bytes: 1024 * 1024,
         retention: Duration::from_secs(365 * 24 * HOUR),
         formatter: Formatter::new("hookcast", "hookcast", "a test"),
@@ -295,4 +317,29 @@ async fn one_that_others_wait_for_is_tried_once_a_day_for_ever() {
     world.trigger().await;
     let delivery = world.let_time_pass(id, usize::MAX).await;
     assert_eq!((delivery.state, delivery.attempts.len()), (DeliveryState::Delivered, 16));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_beyond_a_days_budget_waits_for_the_next_day() {
+    let quota = Quota { subscriptions: None, events_per_day: Some(3) };
+    let world = World::start_with(Settings { quota, ..settings() }).await;
+    let receiver = Receiver::failing(0).await;
+    let id = world.subscribe(&receiver.url, Options::default()).await;
+    for _ in 0..5 {
+        world.trigger().await;
+    }
+    let deliveries = world.after_attempts(id, 3).await;
+    assert_eq!(receiver.requests.load(Ordering::SeqCst), 3);
+    let waiting = deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Waiting);
+    assert_eq!(waiting.filter(|delivery| delivery.attempts.is_empty()).count(), 2);
+
+    // Nothing wakes it: it knows when the day ends.
+    let day = i64::try_from(24 * HOUR * 1_000).unwrap();
+    let midnight = Timestamp::from_millis((world.clock.now().as_millis() / day + 1) * day);
+    world.clock.move_to(midnight);
+    world.trigger().await;
+    world.trigger().await;
+    let deliveries = world.after_attempts(id, 6).await;
+    assert_eq!(receiver.requests.load(Ordering::SeqCst), 6);
+    assert_eq!(deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Waiting).count(), 1);
 }

@@ -169,7 +169,7 @@ impl Node {
             version: 0,
         };
         let recipient = Recipient { subscription: subscription.id, is_active: true, ordering: Ordering::None };
-        store.subscribe(subscription).await?;
+        store.subscribe(subscription, None).await?;
         let catalogue = store.changes_since(CatalogueVersion(0)).await?.version;
         let holder = store.join(Role::OnlyServer, None, LEASE, NOW).await?;
         Ok(Self { store, holder, catalogue, recipients: Arc::new([recipient]) })

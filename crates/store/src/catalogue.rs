@@ -119,8 +119,8 @@ pub trait Catalogue: Send + Sync {
     /// Makes a subscription, or finds the account's own with the same events and URL and changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when the account is gone.
-    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError>;
+    /// [`StoreError::NotFound`] when the account is gone, [`StoreError::Conflict`] when it has `most` subscriptions already, or more.
+    async fn subscribe(&self, subscription: Subscription, most: Option<u64>) -> Result<Subscribed, StoreError>;
 
     /// One of an account's subscriptions.
     ///

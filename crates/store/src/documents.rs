@@ -13,6 +13,8 @@ pub const NAME_MAX: usize = 512;
 pub enum Kind {
     /// What was changed by whom, by time.
     Audit,
+    /// What accounts have taken of their events of a day, by day and account.
+    Budgets,
     /// Types of events that are known, by type.
     EventTypes,
     /// What is not sent to for now, by host.
@@ -27,14 +29,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their names.
-    pub const ALL: [Self; 6] =
-        [Self::Audit, Self::EventTypes, Self::Pauses, Self::Quotas, Self::Replays, Self::TriggerTokens];
+    pub const ALL: [Self; 7] =
+        [Self::Audit, Self::Budgets, Self::EventTypes, Self::Pauses, Self::Quotas, Self::Replays, Self::TriggerTokens];
 
     /// Its name in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Budgets => "budgets",
             Self::EventTypes => "event-types",
             Self::Pauses => "pauses",
             Self::Quotas => "quotas",

@@ -12,6 +12,7 @@ use hookcast_core::{
     id::AccountId,
     token::{self, TokenHash},
 };
+use hookcast_delivery::quotas::Quota;
 use hookcast_store::StoreError;
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -26,6 +27,7 @@ use super::{
     fields::Fields,
     problems::{Body, Conflicting, Protected},
     provider::Identity,
+    quotas::Quotas,
     requests::{AccountChange, NewAccount},
 };
 
@@ -50,12 +52,15 @@ struct View {
     user_email: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// What the account may have, and has.
+    quotas: Quotas,
 }
 
-impl From<Account> for View {
-    fn from(account: Account) -> Self {
+impl View {
+    async fn of(state: &ApiState, account: Account) -> Result<Self, StoreError> {
+        let quotas = Quotas::of(state, account.id, None).await?;
         let Account { user_id, user_email, created_at, .. } = account;
-        Self { user_id, user_email, created_at }
+        Ok(Self { user_id, user_email, created_at, quotas })
     }
 }
 
@@ -146,13 +151,13 @@ pub async fn create(state: &ApiState, request: Request, identity: Option<Identit
     tag = "Accounts",
     security(("access" = [])),
     responses(
-        (status = 200, description = "The account.", body = View, example = json!({"user_id": "ada",
-            "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z"})),
+        (status = 200, description = "The account.", body = View, example = json!(example())),
         Protected
     )
 )]
 pub async fn show(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
-    Ok(Json(View::from(auth::reader(&state, &headers).await?)).into_response())
+    let account = auth::reader(&state, &headers).await?;
+    Ok(Json(View::of(&state, account).await?).into_response())
 }
 
 /// Changes where your account's notices go.
@@ -164,8 +169,7 @@ pub async fn show(State(state): State<ApiState>, headers: HeaderMap) -> Result<R
     request_body(content = AccountChange, example = json!({"user_email": "ada@example.org"})),
     security(("access" = [])),
     responses(
-        (status = 200, description = "The account as it is now.", body = View, example = json!({"user_id": "ada",
-            "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z"})),
+        (status = 200, description = "The account as it is now.", body = View, example = json!(example())),
         Body, Protected
     )
 )]
@@ -179,7 +183,7 @@ pub async fn change(State(state): State<ApiState>, request: Request) -> Result<R
         check_user_email(email).map_err(|rule| ApiError::invalid_field("user_email", &rule))?;
     }
     let account = state.store.set_email(account.id, user_email).await.map_err(gone)?;
-    Ok(Json(View::from(account)).into_response())
+    Ok(Json(View::of(&state, account).await?).into_response())
 }
 
 /// Deletes your account with all that is its own: tokens, subscriptions, notices. What waits is cancelled.
@@ -193,9 +197,26 @@ pub async fn change(State(state): State<ApiState>, request: Request) -> Result<R
 )]
 pub async fn remove(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
     let account = auth::writer(&state, &headers).await?;
-    state.store.delete_account(account.id, state.clock.now()).await.map_err(gone)?;
-    state.refresh_catalogue().await;
+    delete(&state, account.id).await.map_err(gone)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Deletes an account and what is kept apart from it.
+pub async fn delete(state: &ApiState, account: AccountId) -> Result<(), StoreError> {
+    state.store.delete_account(account, state.clock.now()).await?;
+    state.refresh_catalogue().await;
+    if let Err(error) = Quota::remove(&*state.store, account).await {
+        // Nobody else ever has its id.
+        tracing::warn!(%error, %account, "the quota of a deleted account is left");
+    }
+    Ok(())
+}
+
+/// An account for the description of the interface.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "user_id": "ada", "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z", "quotas": Quotas::example(),
+    })
 }
 
 /// An account whose token was valid a moment ago, or that token, is not there any more.

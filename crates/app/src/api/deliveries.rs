@@ -28,7 +28,7 @@ use super::{
     problems::{Missing, Parameters, Protected},
     query::{self, List, PageParameters},
     subscriptions,
-    why::Why,
+    why::{Reasons, Why},
 };
 
 /// The route that lists a subscription's deliveries.
@@ -97,9 +97,12 @@ struct AttemptView {
 
 impl View {
     /// A delivery for the eyes of the subscription's owner.
-    pub fn for_owner(state: &ApiState, record: DeliveryRecord) -> Self {
-        Self {
-            why: state.why(&record),
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn for_owner(reasons: &mut Reasons<'_>, record: DeliveryRecord) -> Result<Self, StoreError> {
+        Ok(Self {
+            why: reasons.of(&record).await?,
             id: record.id,
             event_id: record.event,
             event: record.event_type,
@@ -110,13 +113,16 @@ impl View {
             state: record.state,
             next_attempt_at: record.due_at,
             attempts: record.attempts.into_iter().map(AttemptView::from).collect(),
-        }
+        })
     }
 
     /// A delivery for others: the URL's query may hold a token.
-    pub fn for_others(state: &ApiState, record: DeliveryRecord) -> Self {
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn for_others(reasons: &mut Reasons<'_>, record: DeliveryRecord) -> Result<Self, StoreError> {
         let url = record.url.as_deref().map(mask_query);
-        Self { url, ..Self::for_owner(state, record) }
+        Ok(Self { url, ..Self::for_owner(reasons, record).await? })
     }
 }
 
@@ -158,7 +164,8 @@ pub async fn show(State(state): State<ApiState>, id: query::Segment, headers: He
     let account = auth::reader(&state, &headers).await?;
     let record = own(&state, &account, query::id(id)?).await?;
     let event = state.store.event(record.event, PageRequest { limit: 1, cursor: None }).await.map_err(not_found)?;
-    let view = WholeView { delivery: View::for_owner(&state, record), payload: event.event.payload };
+    let delivery = View::for_owner(&mut Reasons::new(&state), record).await?;
+    let view = WholeView { delivery, payload: event.event.payload };
     Ok(Json(view).into_response())
 }
 
@@ -206,7 +213,10 @@ pub async fn list(
     let page = query::page(&uri)?;
     state.store.subscription(account.id, id).await.map_err(subscriptions::not_found)?;
     let page = find(&state, id, &wanted, page).await?;
-    let views: Vec<View> = page.items.into_iter().map(|record| View::for_owner(&state, record)).collect();
+    let (mut reasons, mut views) = (Reasons::new(&state), Vec::with_capacity(page.items.len()));
+    for record in page.items {
+        views.push(View::for_owner(&mut reasons, record).await?);
+    }
     Ok(Json(List::new(views, page.next)).into_response())
 }
 

@@ -72,6 +72,8 @@ impl ApiError {
         malformed: BAD_REQUEST, "malformed", "Malformed request";
         /// 403: a valid token of the wrong role.
         forbidden: FORBIDDEN, "forbidden", "Wrong token for this";
+        /// 403: one more than the account may have.
+        over_quota: FORBIDDEN, "quota-exceeded", "Quota exceeded";
         /// 404: there is no such thing, or it is somebody else's.
         not_found: NOT_FOUND, "not-found", "Not found";
         /// 408: the body did not come in time.

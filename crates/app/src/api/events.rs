@@ -34,7 +34,7 @@ use super::{
     error::ApiError,
     problems::{Missing, Parameters, Protected},
     query::{self, PageParameters},
-    why::NotSent,
+    why::{NotSent, Reasons},
 };
 
 /// The most events that one request looks at where few are wanted; the cursor of its answer goes on from there.
@@ -165,11 +165,15 @@ pub async fn show(
     let unreached = unreached(&record);
     let not_sent = if page.cursor.is_none() { state.not_sent(&record) } else { Vec::new() };
     let EventRecord { event, total, deliveries } = record;
+    let (mut reasons, mut views) = (Reasons::new(&state), Vec::with_capacity(deliveries.items.len()));
+    for record in deliveries.items {
+        views.push(deliveries::View::for_others(&mut reasons, record).await?);
+    }
     let view = WholeView {
         event: View::of(&state, event).await?,
         subscriptions: total,
         unreached,
-        deliveries: deliveries.items.into_iter().map(|record| deliveries::View::for_others(&state, record)).collect(),
+        deliveries: views,
         not_sent,
         next_cursor: deliveries.next.map(|cursor| cursor.to_string()),
     };

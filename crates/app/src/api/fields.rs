@@ -99,6 +99,16 @@ impl<'a> Fields<'a> {
         self.take(name).map(|raw| serde_json::from_str(raw.get()).map_err(rule)).transpose()
     }
 
+    /// Takes a whole number out, from 0 to `most`, that may be absent or null.
+    ///
+    /// # Errors
+    /// 422 when it is anything else.
+    pub fn optional_number(&mut self, name: &str, most: u64) -> Result<Option<u64>, ApiError> {
+        let rule = || ApiError::invalid_field(name, &format!("must be a whole number from 0 to {most}, or null"));
+        let number = |raw: &RawValue| serde_json::from_str(raw.get()).ok().filter(|number| *number <= most);
+        self.take(name).filter(|raw| raw.get() != "null").map(|raw| number(raw).ok_or_else(rule)).transpose()
+    }
+
     /// Whether a member is there and was not taken.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(given, _)| given == name)

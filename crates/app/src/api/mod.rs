@@ -17,6 +17,7 @@ mod problems;
 mod provider;
 mod pull;
 mod query;
+mod quotas;
 mod rate_limit;
 mod redelivery;
 mod replays;
@@ -215,7 +216,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 39] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 40] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -237,6 +238,7 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 39] {
         ("/webhooks/deliveries/{id}/redeliver", redelivery::routes()),
         ("/webhooks/admin/accounts", admin::accounts::routes()),
         ("/webhooks/admin/accounts/{user_id}", admin::accounts::one_routes()),
+        ("/webhooks/admin/accounts/{user_id}/quotas", admin::accounts::quota_routes()),
         ("/webhooks/admin/accounts/{user_id}/rotate", admin::accounts::rotate_routes()),
         ("/webhooks/admin/subscriptions", admin::subscriptions::routes()),
         ("/webhooks/admin/subscriptions/{id}", admin::subscriptions::one_routes()),

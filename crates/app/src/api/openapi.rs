@@ -61,6 +61,8 @@ use super::{
         admin::accounts::create,
         admin::accounts::show,
         admin::accounts::remove,
+        admin::accounts::put_quota,
+        admin::accounts::remove_quota,
         admin::accounts::rotate,
         admin::subscriptions::list,
         admin::subscriptions::change,

@@ -24,6 +24,7 @@ use super::{
     pull, query,
     requests::Redelivery,
     subscriptions,
+    why::Reasons,
 };
 
 /// Deliveries that are looked at in one step.
@@ -72,7 +73,8 @@ pub async fn one(State(state): State<ApiState>, id: query::Segment, headers: Hea
         }));
     }
     let record = deliveries::own(&state, &account, record.id).await?;
-    Ok((StatusCode::ACCEPTED, Json(deliveries::View::for_owner(&state, record))).into_response())
+    let view = deliveries::View::for_owner(&mut Reasons::new(&state), record).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
 /// What became of a wish to send many again.

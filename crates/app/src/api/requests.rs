@@ -288,6 +288,18 @@ pub struct ClientCertificate {
     ca: Option<String>,
 }
 
+/// What an account may have, in place of what the settings say.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaWish {
+    /// Subscriptions; `null` for as many as the setting says, 0 for any number.
+    #[schema(maximum = 1_000_000_000)]
+    subscriptions: Option<u64>,
+    /// Events that are sent to it in a day of UTC, in the same way.
+    #[schema(maximum = 1_000_000_000_000i64)]
+    events_per_day: Option<u64>,
+}
+
 /// Why a host is paused.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -31,6 +31,7 @@ use super::{
     problems::{Body, Conflicting, Missing, Parameters, Protected},
     pull,
     query::{self, List, PageParameters},
+    quotas,
     requests::{NewSecret, NewSubscription, SubscriptionChange},
     subscription_view::{self, View},
     wishes::{self, KNOWN, Wishes},
@@ -144,7 +145,8 @@ impl ApiState {
 
 /// Subscribes to events.
 ///
-/// Whoever subscribes once more to the same events at the same URL gets the subscription that is there, unchanged.
+/// Whoever subscribes once more to the same events at the same URL gets the subscription that is there, unchanged. Whoever has as
+/// many as the account may have gets `403` with the code `quota-exceeded`.
 #[utoipa::path(
     post,
     path = "/webhooks/subscribe",
@@ -189,7 +191,7 @@ pub async fn subscribe(State(state): State<ApiState>, request: Request) -> Resul
     }
     state.seal(&mut subscription, &secrets);
 
-    let subscribed = state.store.subscribe(subscription).await?;
+    let subscribed = quotas::subscribe(&state, subscription).await?;
     state.refresh_catalogue().await;
     if !subscribed.created {
         return Ok(Json(state.view(subscribed.status)?).into_response());

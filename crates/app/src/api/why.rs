@@ -1,15 +1,21 @@
 //! Why a delivery has not arrived, in a word for programs and a sentence for people.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use hookcast_core::{
     clock::Timestamp,
     delivery::{AttemptResult, DeliveryState},
     event::Event,
-    id::SubscriptionId,
+    id::{AccountId, SubscriptionId},
 };
-use hookcast_delivery::{directory::LeftOut, pauses::Pause};
-use hookcast_store::history::{DeliveryRecord, EventRecord};
+use hookcast_delivery::{directory::LeftOut, pauses::Pause, scheduler::OwnLimit};
+use hookcast_store::{
+    StoreError,
+    history::{DeliveryRecord, EventRecord},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,8 +61,8 @@ impl Why {
         }
     }
 
-    /// What a delivery waits for, to a target that may be paused.
-    fn waiting(record: &DeliveryRecord, pause: Option<&Pause>, now: Timestamp) -> Self {
+    /// What a delivery waits for.
+    fn waiting(record: &DeliveryRecord, obstacle: Option<Obstacle>, now: Timestamp) -> Self {
         let last = record.attempts.last().map(|attempt| last_words(&attempt.result));
         if record.url.is_none() {
             return Self::of("not_fetched", "the subscription has no callback, and its owner has not fetched it");
@@ -64,9 +70,16 @@ impl Why {
         if !record.is_active {
             return Self::of("inactive", "the subscription is inactive; it goes out when that is active again");
         }
-        let is_due = record.due_at.is_none_or(|due| due <= now);
-        if let Some(pause) = pause.filter(|_| is_due) {
-            return Self::of("paused", format!("{pause}; it goes out when that is resumed"));
+        match obstacle {
+            Some(Obstacle::Paused(pause)) => {
+                return Self::of("paused", format!("{pause}; it goes out when that is resumed"));
+            }
+            Some(Obstacle::UsedUp { limit, until }) => {
+                let detail =
+                    format!("the account has been sent the {limit} events that it may be sent in a day of UTC");
+                return Self::of("limited", detail).until(until);
+            }
+            Some(Obstacle::Own(_)) | None => {}
         }
         let Some(due) = record.due_at else {
             return Self::of("behind", "an earlier delivery in its order has not ended");
@@ -75,13 +88,80 @@ impl Why {
             let detail = "the callback fails; one delivery at a time finds out when it is back, and the others wait";
             return Self::of("failing", detail).until(probe.max(due));
         }
-        match last {
-            Some(last) => Self::of("retrying", format!("attempt {} failed{last}", record.attempts.len())).until(due),
-            None if due > now => Self::of("scheduled", "its time has not come").until(due),
-            None => {
-                Self::of("queued", "it waits for its turn: for room, or within the limits of its subscription or host")
+        match (last, obstacle) {
+            (Some(last), _) => {
+                Self::of("retrying", format!("attempt {} failed{last}", record.attempts.len())).until(due)
             }
+            (None, _) if due > now => Self::of("scheduled", "its time has not come").until(due),
+            (None, Some(Obstacle::Own(OwnLimit::Rate(rate)))) => {
+                let detail = format!("it waits for its turn: the subscription gets {rate} a second, its `rate_limit`");
+                Self::of("limited", detail)
+            }
+            (None, Some(Obstacle::Own(OwnLimit::InFlight(most)))) => {
+                let detail = format!(
+                    "it waits for its turn: the subscription gets {most} at the same time, its `max_in_flight`"
+                );
+                Self::of("limited", detail)
+            }
+            (None, _) => Self::of("queued", "it waits for its turn: for room, or within the limits of its host"),
         }
+    }
+}
+
+/// What is in the way of a delivery that is due, beside its subscription's state.
+#[derive(Clone)]
+enum Obstacle {
+    /// An operator has paused where it goes.
+    Paused(Arc<Pause>),
+    /// The account has had what it may have today.
+    UsedUp { limit: u64, until: Timestamp },
+    /// A limit of the subscription's own.
+    Own(OwnLimit),
+}
+
+/// Finds out for one answer why deliveries have not arrived.
+pub struct Reasons<'s> {
+    state: &'s Inner,
+    now: Timestamp,
+    /// Accounts that were looked at: which of them have had what they may have today, and until when they wait.
+    used_up: HashMap<AccountId, Option<(u64, Timestamp)>>,
+}
+
+impl<'s> Reasons<'s> {
+    /// Nothing is found out yet.
+    pub fn new(state: &'s Inner) -> Self {
+        Self { state, now: state.clock.now(), used_up: HashMap::new() }
+    }
+
+    /// Why a delivery has not arrived; nothing where it has, or is on its way just now.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn of(&mut self, record: &DeliveryRecord) -> Result<Option<Why>, StoreError> {
+        if record.state != DeliveryState::Waiting {
+            return Ok(Why::ended(record));
+        }
+        let is_due = record.due_at.is_none_or(|due| due <= self.now);
+        let obstacle = if record.is_active && is_due { self.obstacle(record.subscription).await? } else { None };
+        Ok(Some(Why::waiting(record, obstacle, self.now)))
+    }
+
+    async fn obstacle(&mut self, id: SubscriptionId) -> Result<Option<Obstacle>, StoreError> {
+        let dispatcher = &self.state.dispatcher;
+        let parts = dispatcher.parts();
+        let Some(target) = parts.directory.target(id) else { return Ok(None) };
+        if let Some(pause) = parts.directory.pause_of(&target) {
+            return Ok(Some(Obstacle::Paused(pause)));
+        }
+        let used_up = match self.used_up.get(&target.account) {
+            Some(known) => *known,
+            None => parts.budgets.used_up(target.account).await?,
+        };
+        self.used_up.insert(target.account, used_up);
+        Ok(match used_up {
+            Some((limit, until)) => Some(Obstacle::UsedUp { limit, until }),
+            None => dispatcher.limit_of(&target).map(Obstacle::Own),
+        })
     }
 }
 
@@ -106,16 +186,6 @@ pub struct NotSent {
 }
 
 impl Inner {
-    /// Why a delivery has not arrived; nothing where it has, or is on its way just now.
-    pub(super) fn why(&self, record: &DeliveryRecord) -> Option<Why> {
-        if record.state != DeliveryState::Waiting {
-            return Why::ended(record);
-        }
-        let directory = &self.dispatcher.parts().directory;
-        let pause = directory.target(record.subscription).and_then(|target| directory.pause_of(&target));
-        Some(Why::waiting(record, pause.as_deref(), self.clock.now()))
-    }
-
     /// Which subscriptions to an event's type have no delivery of it, apart from those on this page, and why; as the catalogue is now.
     pub(super) fn not_sent(&self, record: &EventRecord) -> Vec<NotSent> {
         let event = &record.event;

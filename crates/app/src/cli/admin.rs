@@ -38,6 +38,20 @@ enum Command {
         /// The account's user_id
         user_id: String,
     },
+    /// Say what an account may have, in place of what the settings say; or show what it may have, and has
+    Quota {
+        /// The account's user_id
+        user_id: String,
+        /// So many subscriptions, 0 for any number; without it as the setting says
+        #[arg(long, value_name = "COUNT")]
+        subscriptions: Option<u64>,
+        /// So many events in a day of UTC, 0 for any number; without it as the setting says
+        #[arg(long, value_name = "COUNT")]
+        events_per_day: Option<u64>,
+        /// As the settings say
+        #[arg(long, conflicts_with_all = ["subscriptions", "events_per_day"])]
+        clear: bool,
+    },
     /// List everybody's subscriptions
     Subscriptions {
         /// Only those of this account
@@ -92,6 +106,18 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         Command::Account { user_id } => {
             let account = remote.get(&format!("/webhooks/admin/accounts/{}", super::segment(&user_id))).await?;
             remote::tell(&account, as_json, remote::members)
+        }
+        Command::Quota { user_id, subscriptions, events_per_day, clear } => {
+            let account = format!("/webhooks/admin/accounts/{}", super::segment(&user_id));
+            let quotas = format!("{account}/quotas");
+            if clear {
+                remote.ask(Method::DELETE, &quotas, None).await?;
+            } else if subscriptions.is_some() || events_per_day.is_some() {
+                let wish = json!({"subscriptions": subscriptions, "events_per_day": events_per_day});
+                remote.ask(Method::PUT, &quotas, Some(&wish)).await?;
+            }
+            let mut account = remote.get(&account).await?;
+            remote::tell(&account["quotas"].take(), as_json, quotas_shown)
         }
         Command::Subscriptions { account, state, failing } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -162,6 +188,14 @@ fn shown(backlog: &Value) -> String {
     }
     let columns = [("account", "/user_id"), COUNTS[3], COUNTS[0], COUNTS[1], COUNTS[2]];
     format!("{text}\n\n{}", remote::table(&longest, &columns))
+}
+
+fn quotas_shown(quotas: &Value) -> String {
+    let rows: Vec<_> = [("subscriptions", "subscriptions"), ("events today", "events_per_day")]
+        .into_iter()
+        .map(|(title, name)| json!({"of": title, "used": quotas[name]["used"], "limit": quotas[name]["limit"]}))
+        .collect();
+    remote::table(&rows, &[("", "/of"), ("used", "/used"), ("may have", "/limit")])
 }
 
 fn is_subscription(what: &str) -> bool {

@@ -172,6 +172,10 @@ pub struct Limits {
     pub requests: u32,
     /// The same of those that trigger events.
     pub triggers: u32,
+    /// Subscriptions of an account without a quota of its own; 0 for no limit.
+    pub subscriptions_per_account: u64,
+    /// Events that such an account gets sent in a day; 0 for no limit.
+    pub events_per_day: u64,
     /// The most bytes of request bodies that are being read or stored at once; at least `request_size`.
     pub buffered: usize,
 }

@@ -271,6 +271,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| put(&mut config.limits.triggers, raw.one(integer(0..=100_000_000))),
     },
     Setting {
+        key: "limits.subscriptions_per_account",
+        default: "0",
+        doc: "How many subscriptions an account may have that has no quota of its own. `0` is without a limit.",
+        allowed: "an integer from 0 to 1000000000",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.subscriptions_per_account, raw.one(integer(0..=1_000_000_000))),
+    },
+    Setting {
+        key: "limits.events_per_day",
+        default: "0",
+        doc: "How many events an account without a quota of its own gets sent in a day of UTC, over all nodes: what comes beyond it waits for \
+              the next day. `0` is without a limit.",
+        allowed: "an integer from 0 to 1000000000000",
+        show: plain,
+        set: |config, raw| put(&mut config.limits.events_per_day, raw.one(integer(0..=1_000_000_000_000))),
+    },
+    Setting {
         key: "limits.connections",
         default: "10000",
         doc: "The most connections at once.",
@@ -762,6 +779,8 @@ impl Config {
                 connections: 0,
                 requests: 0,
                 triggers: 0,
+                subscriptions_per_account: 0,
+                events_per_day: 0,
                 buffered: 0,
             },
             delivery: Delivery {

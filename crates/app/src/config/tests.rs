@@ -107,6 +107,8 @@ fn defaults() {
             connections: 10_000,
             requests: 0,
             triggers: 0,
+            subscriptions_per_account: 0,
+            events_per_day: 0,
             buffered: 256 << 20,
         },
         delivery: Delivery {

@@ -22,6 +22,7 @@ mod demonstrating;
 mod describing;
 mod duplicates;
 mod encrypting;
+mod entitling;
 mod failures;
 mod guarding;
 mod health;

@@ -20,7 +20,7 @@ async fn an_account_sees_and_changes_itself() {
     let (ada, bob) = (server.http.account("ada").await, server.http.account("bob").await);
     let seen = ada.get(ACCOUNT).await;
     let members: Vec<_> = seen.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["created_at", "user_email", "user_id"]);
+    assert_eq!(members, ["created_at", "quotas", "user_email", "user_id"]);
     assert_eq!((&seen["user_id"], &seen["user_email"]), (&json!("ada"), &json!("ada@example.org")));
     for email in [json!("new@example.org"), Value::Null] {
         let changed = ada.set_email(&json!({"user_email": email})).await.expect(200);

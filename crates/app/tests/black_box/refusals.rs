@@ -55,7 +55,7 @@ impl Scene {
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 48] {
+    fn routes(&self) -> [Route; 50] {
         use Owner::{Account, Nobody, Operator, Producer, Registrar};
         let admin = |path: &str| format!("/webhooks/admin/{path}");
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
@@ -72,6 +72,8 @@ impl Scene {
             Route(Method::GET, admin("accounts/bob"), None, Operator, 200),
             Route(Method::DELETE, admin("accounts/bob"), None, Operator, 204),
             Route(Method::POST, admin("accounts/bob/rotate"), None, Operator, 200),
+            Route(Method::PUT, admin("accounts/bob/quotas"), Some(json!({})), Operator, 200),
+            Route(Method::DELETE, admin("accounts/bob/quotas"), None, Operator, 204),
             Route(Method::GET, admin("subscriptions"), None, Operator, 200),
             Route(
                 Method::PATCH,

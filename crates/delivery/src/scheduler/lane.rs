@@ -10,7 +10,7 @@ use hookcast_core::id::SubscriptionId;
 use tokio::time::Instant;
 
 use super::{
-    Bounds, Feedback, Key, LaneRules, SLOTS_PER_ATTEMPT, Work,
+    Bounds, Feedback, Key, LaneRules, OwnLimit, SLOTS_PER_ATTEMPT, Work,
     rate::{HORIZON, Meter, Pace},
     turns::Turn,
 };
@@ -162,6 +162,14 @@ impl Lane {
     pub(super) fn ready_at(&self, frame: Frame, now: Instant) -> Instant {
         let rested = self.rests_until.unwrap_or(now).max(now);
         self.pace(frame, now).map_or(rested, |pace| rested.max(self.meter.ready_at(pace, 0, now)))
+    }
+
+    /// Which of its own limits keeps the next attempt from starting now.
+    pub(super) fn own_limit(&self, frame: Frame, now: Instant) -> Option<OwnLimit> {
+        let is_full = !self.is_narrow() && self.in_flight >= self.limit;
+        let is_early = || self.pace(frame, now).is_some_and(|pace| self.meter.ready_at(pace, 0, now) > now);
+        let in_flight = self.rules.max_in_flight.filter(|_| is_full).map(OwnLimit::InFlight);
+        in_flight.or_else(|| self.rules.rate_limit.filter(|_| is_early()).map(OwnLimit::Rate))
     }
 
     /// When there will be room for one more, where a rest or its pace is what it waits for.

@@ -84,6 +84,15 @@ impl Work {
     }
 }
 
+/// A limit of a subscription's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OwnLimit {
+    /// So many attempts at the same time.
+    InFlight(usize),
+    /// So many attempts that begin in a second.
+    Rate(f64),
+}
+
 /// What is known about a subscription that bounds its lane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaneRules {
@@ -99,6 +108,13 @@ pub struct LaneRules {
     pub is_open: bool,
     /// When its breaker closed last; its rate is bounded for a while after that.
     pub recovering_since: Option<Instant>,
+}
+
+impl LaneRules {
+    /// A limit that it has, if it has one.
+    fn own_limit(&self) -> Option<OwnLimit> {
+        self.rate_limit.map(OwnLimit::Rate).or_else(|| self.max_in_flight.map(OwnLimit::InFlight))
+    }
 }
 
 /// The bounds of a scheduler.
@@ -247,6 +263,18 @@ impl Scheduler {
             host.waiting = Turns::default();
         }
         queued
+    }
+
+    /// For which of its own limits a subscription's deliveries wait. What other nodes have queued is not known here: where they send, it
+    /// is one that the subscription has.
+    #[must_use]
+    pub fn limit_of(&self, subscription: SubscriptionId, rules: &LaneRules, now: Instant) -> Option<OwnLimit> {
+        let sends_alone = self.frame.nodes == 1 && self.frame.bounds.in_flight > 0;
+        match self.lane_of.get(&subscription) {
+            Some(key) => self.lanes[*key].own_limit(self.frame, now),
+            None if sends_alone => None,
+            None => rules.own_limit(),
+        }
     }
 
     /// Attempts in flight.

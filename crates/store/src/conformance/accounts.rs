@@ -133,7 +133,7 @@ async fn a_deleted_account_is_gone_with_all_that_is_its_own(world: World) {
         let reset = world.store().reset_token(name, world.new_token(), NOW).await;
         assert!(matches!(reset, Err(StoreError::NotFound)));
     }
-    let subscribed = world.store().subscribe(world.new_subscription(&ada, "x", "https://ada.example/0")).await;
+    let subscribed = world.store().subscribe(world.new_subscription(&ada, "x", "https://ada.example/0"), None).await;
     assert!(matches!(subscribed, Err(StoreError::NotFound)));
 }
 

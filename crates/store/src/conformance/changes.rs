@@ -142,7 +142,7 @@ async fn what_is_refused_is_no_change(world: World) {
     let ada = world.account("ada").await;
     world.subscription(&ada, "x", "https://ada.example").await;
     let version = world.version().await;
-    world.store().subscribe(world.new_subscription(&ada, "x", "https://ada.example")).await.unwrap();
+    world.store().subscribe(world.new_subscription(&ada, "x", "https://ada.example"), None).await.unwrap();
     let unknown = world.new_subscription(&ada, "y", "https://ada.example").id;
     assert!(matches!(world.store().unsubscribe(ada.id, unknown, NOW).await, Err(StoreError::NotFound)));
     world.account("bob").await;

@@ -107,7 +107,7 @@ pub(crate) async fn fill(world: &World) -> Full {
     let ordered = &Options { ordering: Some(Ordering::Key), rate_limit: Some(3.0), ..Options::default() };
     let mut subscription = world.new_subscription(&zoe, "x,y_*", "https://example.org/6?é");
     subscription.options = ordered.clone();
-    let ordered = world.store().subscribe(subscription).await.unwrap().status.subscription;
+    let ordered = world.store().subscribe(subscription, None).await.unwrap().status.subscription;
     for _ in 0..4 {
         events.push(world.batch().event("x").keyed("k").to([&ordered]).accept_one().await);
     }

@@ -35,7 +35,7 @@ impl World {
         new.url = None;
         new.is_active = false;
         new.options = Options { ordering: Some(Ordering::Subscription), ..Options::default() };
-        self.store().subscribe(new).await.unwrap().status.subscription
+        self.store().subscribe(new, None).await.unwrap().status.subscription
     }
 
     async fn pull(&self, from: &Subscription, after: Sequence, limit: u32) -> Vec<Pulled> {
@@ -146,7 +146,7 @@ async fn a_subscription_without_a_callback_is_found_again(world: World) {
     assert_eq!(ada.url, None);
     let mut again = ada.clone();
     again.id = SubscriptionId::new(at(1), [7; 10]);
-    let again = world.store().subscribe(again).await.unwrap();
+    let again = world.store().subscribe(again, None).await.unwrap();
     assert_eq!((again.created, again.status.subscription.id), (false, ada.id));
     let changes = world.store().changes_since(Default::default()).await.unwrap();
     assert_eq!(changes.changed.iter().map(|subscription| subscription.url.clone()).collect::<Vec<_>>(), [None]);

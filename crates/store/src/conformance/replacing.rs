@@ -69,8 +69,11 @@ async fn two_subscriptions_are_never_alike(world: World) {
     assert_eq!(changed.url, first.url);
     // What it was before is free.
     world.subscription(&account, "x", "https://ada.example/2").await;
-    let again =
-        world.store().subscribe(world.new_subscription(&account, "x", first.url.as_deref().unwrap())).await.unwrap();
+    let again = world
+        .store()
+        .subscribe(world.new_subscription(&account, "x", first.url.as_deref().unwrap()), None)
+        .await
+        .unwrap();
     assert!(!again.created && again.status.subscription.id == second.id);
 }
 

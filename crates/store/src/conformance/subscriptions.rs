@@ -16,6 +16,7 @@ cases![
     a_subscription_reads_back_as_it_was_made,
     subscribing_again_changes_nothing,
     subscribing_twice_at_once_makes_one,
+    an_account_has_no_more_than_it_may,
     another_event_or_url_or_account_is_another_subscription,
     subscribing_needs_an_account,
     subscriptions_are_listed_in_the_order_of_their_making,
@@ -33,7 +34,7 @@ async fn a_subscription_reads_back_as_it_was_made(world: World) {
     let ada = world.account("ada").await;
     let mut new = world.new_subscription(&ada, "relation_added", "https://ada.example/hook?token=a%20b");
     new.created_at = at(7);
-    let made = world.store().subscribe(new.clone()).await.unwrap();
+    let made = world.store().subscribe(new.clone(), None).await.unwrap();
     assert!(made.created);
     for status in [made.status, world.status(&new).await] {
         assert_eq!((status.waiting, status.expired), (0, 0));
@@ -53,7 +54,7 @@ async fn subscribing_again_changes_nothing(world: World) {
     let version = world.version().await;
 
     let again = world.new_subscription(&ada, "relation_added", "https://ada.example/hook");
-    let found = world.store().subscribe(again).await.unwrap();
+    let found = world.store().subscribe(again, None).await.unwrap();
     assert!(!found.created);
     assert_eq!(found.status.subscription.id, first.id);
     assert_eq!(found.status.subscription.secrets, first.secrets);
@@ -66,10 +67,30 @@ async fn subscribing_twice_at_once_makes_one(world: World) {
     let ada = world.account("ada").await;
     let other = world.process().await;
     let [one, two] = [(); 2].map(|()| world.new_subscription(&ada, "x", "https://ada.example"));
-    let (one, two) = tokio::join!(world.store().subscribe(one), other.store.subscribe(two));
+    let (one, two) = tokio::join!(world.store().subscribe(one, None), other.store.subscribe(two, None));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_ne!(one.created, two.created);
     assert_eq!(one.status.subscription.id, two.status.subscription.id);
+}
+
+async fn an_account_has_no_more_than_it_may(world: World) {
+    let (ada, other) = (world.account("ada").await, world.process().await);
+    world.subscription(&world.account("bob").await, "x", "https://bob.example").await;
+    let first = world.subscription(&ada, "x", "https://ada.example/0").await;
+    let [one, two, three] = [1, 2, 3].map(|n| world.new_subscription(&ada, "x", &format!("https://ada.example/{n}")));
+    let (one, two) = tokio::join!(world.store().subscribe(one, Some(2)), other.store.subscribe(two, Some(2)),);
+    let made = match (one, two) {
+        (Ok(made), Err(StoreError::Conflict)) | (Err(StoreError::Conflict), Ok(made)) => made.status.subscription,
+        both => panic!("{both:?}"),
+    };
+    let version = world.version().await;
+    assert!(matches!(world.store().subscribe(three.clone(), Some(2)).await, Err(StoreError::Conflict)));
+    assert!(matches!(world.store().subscribe(three.clone(), Some(1)).await, Err(StoreError::Conflict)));
+    let again = world.new_subscription(&ada, "x", first.url.as_deref().unwrap());
+    assert!(!world.store().subscribe(again, Some(1)).await.unwrap().created);
+    assert_eq!(world.version().await, version);
+    world.store().unsubscribe(ada.id, made.id, NOW).await.unwrap();
+    assert!(world.store().subscribe(three, Some(2)).await.unwrap().created);
 }
 
 async fn another_event_or_url_or_account_is_another_subscription(world: World) {
@@ -83,7 +104,7 @@ async fn another_event_or_url_or_account_is_another_subscription(world: World) {
 async fn subscribing_needs_an_account(world: World) {
     let nobody = world.new_account("nobody");
     let subscription = world.new_subscription(&nobody, "x", "https://nobody.example");
-    assert!(matches!(world.store().subscribe(subscription).await, Err(StoreError::NotFound)));
+    assert!(matches!(world.store().subscribe(subscription, None).await, Err(StoreError::NotFound)));
 }
 
 async fn subscriptions_are_listed_in_the_order_of_their_making(world: World) {

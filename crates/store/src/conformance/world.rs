@@ -187,7 +187,7 @@ impl World {
         let user_id = format!("user-{}", self.number());
         let account = self.account(&user_id).await;
         let new = self.new_subscription(&account, event, &format!("https://{user_id}.example/hook"));
-        self.store().subscribe(Subscription { options, ..new }).await.unwrap().status.subscription
+        self.store().subscribe(Subscription { options, ..new }, None).await.unwrap().status.subscription
     }
 
     /// A subscription whose deliveries wait for each other.
@@ -197,7 +197,7 @@ impl World {
 
     pub(crate) async fn subscription(&self, account: &Account, event: &str, url: &str) -> Subscription {
         let subscription = self.new_subscription(account, event, url);
-        let subscribed = self.store().subscribe(subscription).await.unwrap();
+        let subscribed = self.store().subscribe(subscription, None).await.unwrap();
         assert!(subscribed.created);
         subscribed.status.subscription
     }

@@ -58,6 +58,11 @@ const ACCOUNT_BY_USER_ID: Statement = Statement {
 };
 const ACCOUNT_KEY: Statement =
     Statement { sql: "SELECT key FROM hookcast.accounts WHERE id = $1 AND deleted_at IS NULL", types: &[Type::UUID] };
+const COUNT_SUBSCRIPTIONS: Statement = Statement {
+    sql: "SELECT count(*) FROM hookcast.subscriptions WHERE account = $1 AND deleted_at IS NULL",
+    types: &[Type::INT8],
+};
+
 const SAME_SUBSCRIPTION: Statement = Statement {
     sql: "SELECT key FROM hookcast.subscriptions
           WHERE account = $1 AND event = $2 AND md5(url) = md5($3) AND url = $3 AND deleted_at IS NULL",
@@ -193,8 +198,8 @@ impl Catalogue for PostgresStore {
         Ok(Page::from_rows(found.iter().map(account).collect::<Result<_, StoreError>>()?, page.limit))
     }
 
-    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {
-        let (created, status) = retrying(|| subscribe(&self.shared, &subscription)).await?;
+    async fn subscribe(&self, subscription: Subscription, most: Option<u64>) -> Result<Subscribed, StoreError> {
+        let (created, status) = retrying(|| subscribe(&self.shared, &subscription, most)).await?;
         let status = subscription_status(&status)?;
         Ok(Subscribed { status, created })
     }
@@ -472,7 +477,7 @@ async fn replace(shared: &Shared, new: &Subscription) -> Result<Replaced, StoreE
 }
 
 /// Makes a subscription or finds it; whether it is new, and its status.
-async fn subscribe(shared: &Shared, new: &Subscription) -> Result<(bool, Row), StoreError> {
+async fn subscribe(shared: &Shared, new: &Subscription, most: Option<u64>) -> Result<(bool, Row), StoreError> {
     let transaction = shared.pool.begin(Commit::Durable).await?;
     let account = uuid(new.account.to_bytes());
     let answers = transaction.all(&[(&locks::CATALOGUE, &[]), (&ACCOUNT_KEY, &[&account])]).await?;
@@ -483,6 +488,13 @@ async fn subscribe(shared: &Shared, new: &Subscription) -> Result<(bool, Row), S
     let events = new.events.to_string();
     let existing = transaction.query(&SAME_SUBSCRIPTION, &[&account, &events, &url_text(new)]).await?;
     let created = existing.is_empty();
+    if let Some(most) = most.filter(|_| created) {
+        let count: i64 = single(&transaction.query(&COUNT_SUBSCRIPTIONS, &[&account]).await?)?;
+        if natural(count) >= most {
+            transaction.rollback().await?;
+            return Err(StoreError::Conflict);
+        }
+    }
     let key: SubscriptionKey = if created {
         let version: i64 = single(&transaction.query(&NEXT_VERSION, &[]).await?)?;
         let (id, created_at) = (uuid(new.id.to_bytes()), new.created_at.as_millis());

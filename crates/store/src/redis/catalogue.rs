@@ -77,7 +77,7 @@ impl Catalogue for RedisStore {
         Ok(Page::from_rows(accounts, page.limit))
     }
 
-    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {
+    async fn subscribe(&self, subscription: Subscription, most: Option<u64>) -> Result<Subscribed, StoreError> {
         let mut call = self.call(&scripts::SUBSCRIBE);
         call.arg(&subscription.id.to_bytes()[..])
             .arg(&subscription.account.to_bytes()[..])
@@ -86,7 +86,8 @@ impl Catalogue for RedisStore {
             .arg(options_text(&subscription.options)?)
             .arg(subscription.secrets.as_bytes())
             .arg(i32::from(subscription.is_active))
-            .arg(subscription.created_at.as_millis());
+            .arg(subscription.created_at.as_millis())
+            .arg(most.map_or_else(String::new, |most| most.to_string()));
         let mut reply = self.run(&call).await?;
         Ok(Subscribed { created: reply.flag()?, status: rows::status(reply.list()?)? })
     }

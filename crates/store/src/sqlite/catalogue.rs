@@ -111,8 +111,8 @@ impl Catalogue for SqliteStore {
         .await
     }
 
-    async fn subscribe(&self, subscription: Subscription) -> Result<Subscribed, StoreError> {
-        self.write(move |transaction| subscribe(transaction, &subscription)).await
+    async fn subscribe(&self, subscription: Subscription, most: Option<u64>) -> Result<Subscribed, StoreError> {
+        self.write(move |transaction| subscribe(transaction, &subscription, most)).await
     }
 
     async fn subscription(&self, account: AccountId, id: SubscriptionId) -> Result<SubscriptionStatus, StoreError> {
@@ -200,7 +200,7 @@ fn after(page: PageRequest) -> (i64, i64) {
     (page.cursor.map_or(0, Cursor::key), i64::from(page.limit) + 1)
 }
 
-fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscribed, StoreError> {
+fn subscribe(transaction: &Transaction<'_>, new: &Subscription, most: Option<u64>) -> Result<Subscribed, StoreError> {
     let account: i64 = transaction
         .prepare_cached("SELECT key FROM accounts WHERE id = ? AND deleted_at IS NULL")?
         .query_row([new.account.to_bytes()], |row| row.get(0))?;
@@ -212,6 +212,14 @@ fn subscribe(transaction: &Transaction<'_>, new: &Subscription) -> Result<Subscr
         .optional()?;
     if let Some(key) = existing {
         return Ok(Subscribed { status: status(transaction, key)?, created: false });
+    }
+    if let Some(most) = most {
+        let count: i64 = transaction
+            .prepare_cached("SELECT count(*) FROM subscriptions WHERE account = ? AND deleted_at IS NULL")?
+            .query_row([account], |row| row.get(0))?;
+        if natural(count) >= most {
+            return Err(StoreError::Conflict);
+        }
     }
     transaction
         .prepare_cached(

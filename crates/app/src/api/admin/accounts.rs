@@ -4,13 +4,14 @@ use axum::{
     Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, get, post, put},
 };
 use hookcast_core::{
     account::Account,
     clock::Timestamp,
     token::{self, TokenHash},
 };
+use hookcast_delivery::quotas::Quota;
 use hookcast_store::{StoreError, catalogue::AccountKey};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
@@ -19,9 +20,12 @@ use utoipa::ToSchema;
 use super::{ApiError, ApiState, Counts, auth, each};
 use crate::api::{
     accounts::{self, ACCESS_TOKEN_PREFIX, WithToken},
+    body,
+    fields::Fields,
     problems::{Body, Conflicting, Missing, Parameters, Protected},
     query::{self, PageParameters},
-    requests::NewAccount,
+    quotas::{self, Quotas},
+    requests::{NewAccount, QuotaWish},
 };
 
 /// The routes of all accounts.
@@ -32,6 +36,11 @@ pub fn routes() -> MethodRouter<ApiState> {
 /// The routes of one of them.
 pub fn one_routes() -> MethodRouter<ApiState> {
     get(show).delete(remove)
+}
+
+/// The routes of what one may have.
+pub fn quota_routes() -> MethodRouter<ApiState> {
+    put(put_quota).delete(remove_quota)
 }
 
 /// The route that gives one a new token.
@@ -49,14 +58,17 @@ struct View {
     created_at: Timestamp,
     #[serde(flatten)]
     counts: Counts,
+    /// What it may have, and has.
+    quotas: Quotas,
 }
 
 impl View {
     async fn of(state: &ApiState, account: Account) -> Result<Self, StoreError> {
         let mut counts = Counts::default();
         each(state, Some(account.id), |status| counts.add(status)).await?;
+        let quotas = Quotas::of(state, account.id, Some(counts.subscriptions)).await?;
         let Account { user_id, user_email, created_at, .. } = account;
-        Ok(Self { user_id, user_email, created_at, counts })
+        Ok(Self { user_id, user_email, created_at, counts, quotas })
     }
 }
 
@@ -154,8 +166,61 @@ pub async fn remove(
 ) -> Result<Response, ApiError> {
     auth::operator(&state, &headers).await?;
     let account = named(&state, user_id).await?;
-    state.store.delete_account(account.id, state.clock.now()).await.map_err(gone)?;
-    state.refresh_catalogue().await;
+    accounts::delete(&state, account.id).await.map_err(gone)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Says what an account may have, in place of what the settings say.
+///
+/// What it has beyond that stays, and it gets no more. On other nodes a change of `events_per_day` holds within a second.
+#[utoipa::path(
+    put,
+    path = "/webhooks/admin/accounts/{user_id}/quotas",
+    operation_id = "adminPutQuotas",
+    tag = "Operators",
+    params(("user_id" = String, Path, description = "The account's `user_id`.")),
+    request_body(content = QuotaWish, example = json!({"subscriptions": 10, "events_per_day": 1000})),
+    security(("admin" = [])),
+    responses(
+        (status = 200, description = "The account with what it may have.", body = View, example = json!(example())),
+        Body, Missing, Protected
+    )
+)]
+pub async fn put_quota(
+    State(state): State<ApiState>,
+    user_id: query::Segment,
+    request: Request,
+) -> Result<Response, ApiError> {
+    auth::operator(&state, request.headers()).await?;
+    let account = named(&state, user_id).await?;
+    let body = body::read_json(&state, request, body::SMALL).await?;
+    let mut fields = Fields::parse(&body.bytes)?;
+    let quota = quotas::wish(&mut fields)?;
+    fields.finish("`subscriptions` and `events_per_day`")?;
+    quota.keep(&*state.store, account.id).await?;
+    quotas::follow(&state).await;
+    Ok(Json(View::of(&state, account).await?).into_response())
+}
+
+/// Lets an account have what the settings say.
+#[utoipa::path(
+    delete,
+    path = "/webhooks/admin/accounts/{user_id}/quotas",
+    operation_id = "adminDeleteQuotas",
+    tag = "Operators",
+    params(("user_id" = String, Path, description = "The account's `user_id`.")),
+    security(("admin" = [])),
+    responses((status = 204, description = "It has no quotas of its own."), Missing, Protected)
+)]
+pub async fn remove_quota(
+    State(state): State<ApiState>,
+    user_id: query::Segment,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    auth::operator(&state, &headers).await?;
+    let account = named(&state, user_id).await?;
+    Quota::remove(&*state.store, account.id).await?;
+    quotas::follow(&state).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -191,5 +256,6 @@ fn example() -> serde_json::Value {
     serde_json::json!({
         "user_id": "ada", "user_email": "ada@example.org", "created_at": "2026-11-24T03:30:10.887Z",
         "subscriptions": 2, "active": 1, "failing": 0, "waiting": 3, "expired": 0,
+        "quotas": Quotas::example(),
     })
 }

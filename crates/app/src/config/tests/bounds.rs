@@ -33,6 +33,8 @@ fn bounds() {
         ("limits.batch_events", &["1", "1000000"], &["0", "1000001"]),
         ("limits.requests", &["0", "100000000"], &["-1", "100000001"]),
         ("limits.triggers", &["0", "100000000"], &["-1", "100000001"]),
+        ("limits.subscriptions_per_account", &["0", "1000000000"], &["-1", "1000000001"]),
+        ("limits.events_per_day", &["0", "1000000000000"], &["-1", "1000000000001"]),
         ("limits.connections", &["1", "1000000"], &["0", "1000001"]),
         ("limits.buffered", &["1", "1TiB"], &["0", "2TiB"]),
         ("delivery.timeout", &["1ms", "40m"], &["0", "41m"]),

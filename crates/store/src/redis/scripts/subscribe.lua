@@ -1,5 +1,5 @@
--- ARGV: id, account's id, event types, URL, options, secrets, whether it is active, time of making. Answers whether it is new,
--- and how it is.
+-- ARGV: id, account's id, event types, URL, options, secrets, whether it is active, time of making, how many the account may have
+-- (empty: any number). Answers whether it is new, and how it is.
 local account = living_account(ARGV[2])
 if not account then
     return { 'missing' }
@@ -9,6 +9,9 @@ local once = account .. ' ' .. ARGV[3] .. ' ' .. ARGV[4]
 local existing = call('HGET', root .. 'lanes-once', once)
 if existing then
     return { 'ok', 0, status(existing) }
+end
+if ARGV[9] ~= '' and call('ZCARD', root .. 'lanes-of:' .. account) >= tonumber(ARGV[9]) then
+    return { 'conflict' }
 end
 if call('HEXISTS', root .. 'lane-ids', ARGV[1]) == 1 then
     return { 'conflict' }

@@ -113,7 +113,7 @@ impl Sender {
             version: 0,
         };
         store.create_account(account, TokenHash::from_bytes([4; 32])).await.unwrap();
-        let subscription = store.subscribe(subscription).await.unwrap().status.subscription.id;
+        let subscription = store.subscribe(subscription, None).await.unwrap().status.subscription.id;
         let holder = store.join(Role::Server, None, Duration::from_secs(1_000_000), NOW).await.unwrap();
         Self { store, holder, subscription, ordering: Ordering::None, sent: 0 }
     }
