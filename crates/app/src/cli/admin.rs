@@ -161,7 +161,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Pauses => {
             let pauses = remote.list("/webhooks/admin/pauses", usize::MAX).await?;
-            list(&pauses, as_json, &[("host", "/host"), ("since", "/paused_at"), ("reason", "/reason")])
+            remote::tell_all(&pauses, as_json, &[("host", "/host"), ("since", "/paused_at"), ("reason", "/reason")])
         }
         Command::Audit { limit } => {
             let changes = remote.list("/webhooks/admin/audit", limit).await?;
