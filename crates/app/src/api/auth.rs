@@ -127,6 +127,16 @@ pub async fn operator(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiEr
     }
 }
 
+/// Lets consumers, producers and operators see what is of use to all of them.
+pub async fn participant(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+    match whose(state, headers).await? {
+        Role::Consumer(_) | Role::Producer(_) | Role::Operator => Ok(()),
+        Role::Registrar => Err(ApiError::forbidden(
+            "this takes an account's access token, a trigger token or the admin token, and yours is for registering accounts",
+        )),
+    }
+}
+
 /// Who asks, whatever they may do.
 pub async fn asker(state: &ApiState, headers: &HeaderMap) -> Asker {
     if let Some(provider) = &state.provider
@@ -193,14 +203,20 @@ async fn changing(state: &ApiState, headers: &HeaderMap) -> Result<Bearer, ApiEr
 }
 
 async fn consumer(state: &ApiState, headers: &HeaderMap) -> Result<Bearer, ApiError> {
-    let token = presented(headers)?;
-    if let Some(provider) = state.provider.as_ref().filter(|_| is_jwt(token)) {
-        return provided(state, provider.identify(token, &*state.clock).await?).await;
-    }
-    match role(state, bearer(headers)?).await? {
+    match whose(state, headers).await? {
         Role::Consumer(found) => Ok(found),
         _ => Err(ApiError::forbidden("this takes an account's access token, and yours is another valid one")),
     }
+}
+
+/// Whose token it is, where an account may have one of a provider's.
+async fn whose(state: &ApiState, headers: &HeaderMap) -> Result<Role, ApiError> {
+    let token = presented(headers)?;
+    if let Some(provider) = state.provider.as_ref().filter(|_| is_jwt(token)) {
+        let identity = provider.identify(token, &*state.clock).await?;
+        return provided(state, identity).await.map(Role::Consumer);
+    }
+    role(state, bearer(headers)?).await
 }
 
 /// The account of whom a provider knows.

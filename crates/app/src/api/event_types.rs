@@ -181,14 +181,14 @@ fn not_found(error: StoreError) -> ApiError {
     operation_id = "listEventTypes",
     tag = "Events",
     params(query::PageParameters),
-    security(("trigger" = [])),
+    security(("access" = []), ("trigger" = []), ("admin" = [])),
     responses(
         (status = 200, description = "A page of them.", body = List, example = json!({"data": [example()], "next_cursor": null})),
         Parameters, Protected
     )
 )]
 pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -> Result<Response, ApiError> {
-    auth::producer(&state, &headers).await?;
+    auth::participant(&state, &headers).await?;
     let limit = query::page_limit(&uri)?;
     let after = query::parsed::<EventType>(&uri, "cursor")
         .map_err(|_| ApiError::invalid_field("cursor", "must be the `next_cursor` of an earlier answer"))?;
@@ -206,7 +206,7 @@ pub async fn list(State(state): State<ApiState>, headers: HeaderMap, uri: Uri) -
     operation_id = "showEventType",
     tag = "Events",
     params(("event" = String, Path, description = "The type.")),
-    security(("trigger" = [])),
+    security(("access" = []), ("trigger" = []), ("admin" = [])),
     responses((status = 200, description = "The type.", body = View, example = json!(example())), Missing, Protected)
 )]
 pub async fn show(
@@ -214,7 +214,7 @@ pub async fn show(
     event: query::Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    auth::producer(&state, &headers).await?;
+    auth::participant(&state, &headers).await?;
     let event: EventType = query::id(event)?;
     let found = state.store.document(Kind::EventTypes, event.as_str()).await?;
     let document = found.ok_or_else(|| not_found(StoreError::NotFound))?;

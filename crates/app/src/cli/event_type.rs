@@ -19,7 +19,7 @@ use super::{
 /// Describe types of event on a server: what they mean, and what their payloads must be like
 ///
 /// Takes the trigger token of the server's settings: `trigger.token`, `trigger_token` in the credentials file, or that of the file beside
-/// the store. To look at types, a producer's own one will do.
+/// the store. To look at types, a producer's own one will do, or an account's access token.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   hookcast type set order_paid --description 'An order was paid.' --schema order_paid.schema.json
@@ -102,7 +102,11 @@ fn path_of(event: &str) -> String {
 }
 
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
-    let remote = Remote::new(global, args.remote.server.as_deref(), Token::Trigger)?;
+    let token = match args.command {
+        Command::List | Command::Show { .. } => Token::AccessOrTrigger,
+        Command::Set { .. } | Command::Delete { .. } => Token::Trigger,
+    };
+    let remote = Remote::new(global, args.remote.server.as_deref(), token)?;
     let as_json = args.remote.json;
     match args.command {
         Command::List => {

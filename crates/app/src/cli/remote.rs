@@ -47,6 +47,20 @@ pub enum Token {
     Trigger,
     /// An operator's.
     Admin,
+    /// An account's where there is one, and else a producer's.
+    AccessOrTrigger,
+}
+
+impl Token {
+    /// What it is called in the credentials file.
+    fn name_in_credentials(self) -> Option<&'static str> {
+        match self {
+            Self::Access => Some("access_token"),
+            Self::Trigger => Some("trigger_token"),
+            Self::Admin => Some("admin_token"),
+            Self::AccessOrTrigger => None,
+        }
+    }
 }
 
 /// A server and a token for it.
@@ -170,23 +184,7 @@ impl Remote {
 }
 
 fn token(config: &Config, server: &str, kind: Token) -> anyhow::Result<SecretString> {
-    if kind == Token::Access
-        && let Some(token) = std::env::var_os(ACCESS_TOKEN)
-    {
-        let token = token.into_string().ok().with_context(|| format!("{ACCESS_TOKEN} is not text"))?;
-        return Ok(token.into());
-    }
-    if kind == Token::Trigger
-        && let Some(token) = &config.trigger.token
-    {
-        return Ok(token.clone());
-    }
-    if kind == Token::Admin
-        && let Some(token) = &config.admin.token
-    {
-        return Ok(token.clone());
-    }
-    if let Some(token) = from_credentials(server, kind)? {
+    if let Some(token) = given(config, server, kind)? {
         return Ok(token);
     }
     match kind {
@@ -194,12 +192,34 @@ fn token(config: &Config, server: &str, kind: Token) -> anyhow::Result<SecretStr
         Token::Admin => Tokens::find(config)?
             .admin
             .context("the server has no admin token: set `admin.token` (HOOKCAST_ADMIN_TOKEN in the environment)"),
+        Token::AccessOrTrigger => token(config, server, Token::Trigger)
+            .with_context(|| format!("an account's access token, in {ACCESS_TOKEN}, or a trigger token is wanted")),
         Token::Access => bail!(
             "an account's access token is wanted: in {ACCESS_TOKEN}, or in the credentials file {} as `access_token` under \
              `[\"{server}\"]`",
             credentials_path().map_or_else(|| CREDENTIALS.to_owned(), |path| path.display().to_string())
         ),
     }
+}
+
+/// The token that somebody has given for this: in the environment, the settings or the credentials file.
+fn given(config: &Config, server: &str, kind: Token) -> anyhow::Result<Option<SecretString>> {
+    let set = match kind {
+        Token::Access => from_environment()?,
+        Token::Trigger => config.trigger.token.clone(),
+        Token::Admin => config.admin.token.clone(),
+        Token::AccessOrTrigger => given(config, server, Token::Access)?,
+    };
+    match (set, kind.name_in_credentials()) {
+        (None, Some(name)) => from_credentials(server, name),
+        (set, _) => Ok(set),
+    }
+}
+
+fn from_environment() -> anyhow::Result<Option<SecretString>> {
+    let Some(token) = std::env::var_os(ACCESS_TOKEN) else { return Ok(None) };
+    let token = token.into_string().ok().with_context(|| format!("{ACCESS_TOKEN} is not text"))?;
+    Ok(Some(token.into()))
 }
 
 /// The credentials file: where the environment says, or in the user's configuration.
@@ -213,7 +233,7 @@ fn credentials_path() -> Option<PathBuf> {
 }
 
 /// The token for a server in the credentials file, which has a table for each server. No error shows what is in it.
-fn from_credentials(server: &str, kind: Token) -> anyhow::Result<Option<SecretString>> {
+fn from_credentials(server: &str, name: &str) -> anyhow::Result<Option<SecretString>> {
     let Some(path) = credentials_path() else { return Ok(None) };
     let shown = path.display();
     let text = match std::fs::read_to_string(&path) {
@@ -222,11 +242,6 @@ fn from_credentials(server: &str, kind: Token) -> anyhow::Result<Option<SecretSt
         Err(error) => return Err(error).with_context(|| format!("{shown} cannot be read")),
     };
     let Ok(file) = text.parse::<toml::Table>() else { bail!("{shown} is not TOML") };
-    let name = match kind {
-        Token::Access => "access_token",
-        Token::Trigger => "trigger_token",
-        Token::Admin => "admin_token",
-    };
     let Some(entry) = file.iter().find(|(url, _)| url.trim_end_matches('/') == server) else { return Ok(None) };
     match entry.1.get(name) {
         None => Ok(None),

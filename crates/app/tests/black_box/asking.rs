@@ -304,6 +304,14 @@ async fn types_of_event_are_described_shown_and_forgotten() {
     let types = asked.json_lines(&["type", "list"]);
     assert_eq!(types.iter().map(|found| &found["event"]).collect::<Vec<_>>(), ["a/order:paid", "refund"]);
     assert_eq!(types[1]["schema"], json!({"type": "integer"}));
+    // To look at them an access token or a producer's one will do.
+    for one in [
+        &["type", "list", "--set", "trigger.token=wrong"][..],
+        &["type", "show", "refund", "--set", "trigger.token=wrong"],
+    ] {
+        asked.text(one);
+    }
+    asked.home.expect(&["type", "show", "refund", "--server", &server]);
     assert_eq!(asked.json(&["type", "delete", "refund"]), json!({"deleted": "refund"}));
 
     asked.home.write("nonsense", "{");

@@ -217,7 +217,8 @@ async fn an_account_is_that_of_the_token_and_no_other() {
     // The registration token goes on to register anybody, and nobody without a token is.
     registering(&server, REGISTRATION_TOKEN).json(&other).send().await.expect(201);
     server.http.post("/webhooks/account").json(&json!({"user_id": "cleo"})).send().await.expect_problem(401);
-    // A consumer's token is no producer's and no operator's.
+    // A consumer's token shows what types there are, and is no producer's and no operator's.
+    server.http.get("/webhooks/event-types").bearer(&token).send().await.expect(200);
     let event = json!({"event": "x", "payload": 1});
     server.http.post("/webhooks/trigger").bearer(&token).json(&event).send().await.expect_problem(401);
     server.http.get("/webhooks/admin/accounts").bearer(&token).send().await.expect_problem(401);

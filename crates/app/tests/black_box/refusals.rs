@@ -56,7 +56,7 @@ impl Scene {
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
     fn routes(&self) -> [Route; 50] {
-        use Owner::{Account, Nobody, Operator, Producer, Registrar};
+        use Owner::{Account, Nobody, Operator, Participant, Producer, Registrar};
         let admin = |path: &str| format!("/webhooks/admin/{path}");
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
         let delivery = format!("/webhooks/deliveries/{}", self.delivery);
@@ -96,8 +96,8 @@ impl Scene {
                 201,
             ),
             Route(Method::DELETE, "/webhooks/trigger-tokens/a".into(), None, Producer, 204),
-            Route(Method::GET, "/webhooks/event-types".into(), None, Producer, 200),
-            Route(Method::GET, "/webhooks/event-types/t".into(), None, Producer, 200),
+            Route(Method::GET, "/webhooks/event-types".into(), None, Participant, 200),
+            Route(Method::GET, "/webhooks/event-types/t".into(), None, Participant, 200),
             Route(Method::PUT, "/webhooks/event-types/t".into(), Some(json!({})), Producer, 200),
             Route(Method::DELETE, "/webhooks/event-types/t".into(), None, Producer, 204),
             Route(Method::GET, "/webhooks/events".into(), None, Producer, 200),
@@ -139,6 +139,8 @@ enum Owner {
     Registrar,
     Producer,
     Operator,
+    /// Whoever is a consumer, a producer or an operator.
+    Participant,
     /// The account `ada`, of whose things there is talk in the path.
     Account,
     /// Any account has its own.
@@ -192,11 +194,12 @@ async fn every_route_wants_its_token() {
             if matches!(owner, Owner::Account | Owner::Nobody) && !route.only_looks() {
                 route.call(http, slash).bearer(&scene.looking).send().await.expect_problem(403);
             }
-            let is_consumers = matches!(owner, Owner::Account | Owner::Nobody);
+            let is_consumers = matches!(owner, Owner::Account | Owner::Nobody | Owner::Participant);
+            let unless = |owners: &[Owner]| (!owners.contains(owner)).then_some(403);
             for (token, refusal) in [
-                (REGISTRATION_TOKEN, (*owner != Owner::Registrar).then_some(403)),
-                (TRIGGER_TOKEN, (*owner != Owner::Producer).then_some(403)),
-                (ADMIN_TOKEN, (*owner != Owner::Operator).then_some(403)),
+                (REGISTRATION_TOKEN, unless(&[Owner::Registrar])),
+                (TRIGGER_TOKEN, unless(&[Owner::Producer, Owner::Participant])),
+                (ADMIN_TOKEN, unless(&[Owner::Operator, Owner::Participant])),
                 (ada, (!is_consumers).then_some(403)),
                 (&scene.bob.token, if *owner == Owner::Account { Some(404) } else { (!is_consumers).then_some(403) }),
             ] {
@@ -216,16 +219,18 @@ async fn every_route_takes_its_token_with_and_without_a_slash() {
             // What one of them changes is not to be in the way of another one.
             let scene = Scene::set().await;
             let route = &scene.routes()[index];
-            let token = match route.3 {
-                Owner::Registrar => REGISTRATION_TOKEN,
-                Owner::Producer => TRIGGER_TOKEN,
-                Owner::Operator => ADMIN_TOKEN,
-                Owner::Account | Owner::Nobody => &scene.ada.token,
+            let (ada, looking) = (&*scene.ada.token, &*scene.looking);
+            let tokens = match route.3 {
+                Owner::Registrar => &[REGISTRATION_TOKEN][..],
+                Owner::Producer => &[TRIGGER_TOKEN],
+                Owner::Operator => &[ADMIN_TOKEN],
+                Owner::Participant => &[TRIGGER_TOKEN, ADMIN_TOKEN, ada, looking],
+                Owner::Account | Owner::Nobody if route.only_looks() => &[ada, looking],
+                Owner::Account | Owner::Nobody => &[ada],
             };
             println!("{} {}{slash}", route.0, route.1);
-            route.call(&scene.server.http, slash).bearer(token).send().await.expect(route.4);
-            if matches!(route.3, Owner::Account | Owner::Nobody) && route.only_looks() {
-                route.call(&scene.server.http, slash).bearer(&scene.looking).send().await.expect(route.4);
+            for token in tokens {
+                route.call(&scene.server.http, slash).bearer(token).send().await.expect(route.4);
             }
         }
     }
