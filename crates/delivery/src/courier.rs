@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hookcast_core::{
     clock::{Clock, Timestamp},
     delivery::{Answer, Attempt, AttemptResult, Failure, Next, judge},
@@ -21,6 +20,10 @@ use crate::{
 
 /// What Hookcast calls itself.
 pub const USER_AGENT: &str = concat!("Hookcast/", env!("CARGO_PKG_VERSION"));
+
+static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// Makes attempts.
 pub struct Courier {
@@ -55,8 +58,8 @@ impl Courier {
     }
 
     async fn send(&self, work: &Work, target: &Target, now: Timestamp) -> AttemptResult {
-        let sent = match prepare(work.event, &work.message, target, now) {
-            Ok(request) => self.exchange(request, target).await,
+        let sent = match Signable::of(work.event, &work.message, target, now) {
+            Ok(request) => self.exchange(&request).await,
             Err(failed) => Err(failed),
         };
         match sent {
@@ -65,62 +68,73 @@ impl Courier {
         }
     }
 
-    /// Sends a request within the target's time.
-    pub(crate) async fn exchange(&self, request: Prepared<'_>, target: &Target) -> Result<Reply, ExchangeFailed> {
-        let Prepared { access, uri, headers, body } = request;
-        self.client.try_send(access.credentials.as_ref(), uri, headers, body, target.timeout).await
+    /// Sends a request within its target's time.
+    pub(crate) async fn exchange(&self, request: &Signable<'_>) -> Result<Reply, ExchangeFailed> {
+        let Signable { access, uri, message, target, .. } = request;
+        let headers = || request.headers();
+        self.client.try_send(access.credentials.as_ref(), uri, &headers, message.body.clone(), target.timeout).await
     }
 }
 
-/// A signed request, to be sent with these credentials.
-pub(crate) struct Prepared<'t> {
+/// A message for a target, ready to be signed.
+pub(crate) struct Signable<'t> {
     pub(crate) access: &'t Access,
     pub(crate) uri: &'t Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-/// Signs a message for a target.
-///
-/// # Errors
-/// Its secrets cannot be read, or something does not fit into a request.
-pub(crate) fn prepare<'t>(
+    pub(crate) message: &'t Message,
     event: EventId,
-    message: &Message,
     target: &'t Target,
     now: Timestamp,
-) -> Result<Prepared<'t>, ExchangeFailed> {
-    let access = target.access.as_ref().map_err(|reason| unsent(Failure::Auth, reason))?;
-    let unfit = |what| unsent(Failure::Protocol, what);
-    let uri = target.uri.as_ref().ok_or_else(|| unfit("the callback URL does not fit into a request"))?;
-    let headers =
-        headers(event, message, target, access, now).ok_or_else(|| unfit("a header does not fit into a request"))?;
-    Ok(Prepared { access, uri, headers, body: message.body.clone() })
+}
+
+impl<'t> Signable<'t> {
+    /// A message that goes out now.
+    ///
+    /// # Errors
+    /// The target's secrets cannot be read, or its URL does not fit into a request.
+    pub(crate) fn of(
+        event: EventId,
+        message: &'t Message,
+        target: &'t Target,
+        now: Timestamp,
+    ) -> Result<Self, ExchangeFailed> {
+        let access = target.access.as_ref().map_err(|reason| unsent(Failure::Auth, reason))?;
+        let unfit = || unsent(Failure::Protocol, "the callback URL does not fit into a request");
+        let uri = target.uri.as_ref().ok_or_else(unfit)?;
+        Ok(Self { access, uri, message, event, target, now })
+    }
+
+    /// Its headers, signed: those of the Standard Webhooks specification, "Webhook headers", those of the format, and those that the
+    /// subscription's owner wants.
+    ///
+    /// # Errors
+    /// One does not fit into a request.
+    pub(crate) fn headers(&self) -> Result<HeaderMap, ExchangeFailed> {
+        self.fitting_headers().ok_or_else(|| unsent(Failure::Protocol, "a header does not fit into a request"))
+    }
+
+    fn fitting_headers(&self) -> Option<HeaderMap> {
+        let Self { access, message, target, now, .. } = self;
+        let id = self.event.to_string();
+        let timestamp = now.as_seconds();
+        let signature = access.keys.sign(&id, timestamp, &message.body, *now);
+        let mut headers = HeaderMap::with_capacity(8 + target.headers.len() + message.headers.len());
+        headers.extend(target.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(message.content_type));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        for (name, value) in &message.headers {
+            headers.insert(HeaderName::from_static(name), value.try_into().ok()?);
+        }
+        headers.insert(WEBHOOK_ID.clone(), id.try_into().ok()?);
+        headers.insert(WEBHOOK_TIMESTAMP.clone(), timestamp.into());
+        if let Some(signature) = signature {
+            headers.insert(WEBHOOK_SIGNATURE.clone(), signature.try_into().ok()?);
+        }
+        Some(headers)
+    }
 }
 
 fn unsent(failure: Failure, detail: &str) -> ExchangeFailed {
     ExchangeFailed { failure, detail: detail.to_owned() }
-}
-
-/// The headers of the Standard Webhooks specification, "Webhook headers", those of the format, and those that the subscription's
-/// owner wants.
-fn headers(event: EventId, message: &Message, target: &Target, access: &Access, now: Timestamp) -> Option<HeaderMap> {
-    let id = event.to_string();
-    let timestamp = now.as_seconds();
-    let signature = access.keys.sign(&id, timestamp, &message.body, now);
-    let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
-    headers.extend(target.headers.clone());
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(message.content_type));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    for (name, value) in &message.headers {
-        headers.insert(HeaderName::from_static(name), value.try_into().ok()?);
-    }
-    headers.insert("webhook-id", id.try_into().ok()?);
-    headers.insert("webhook-timestamp", timestamp.into());
-    if let Some(signature) = signature {
-        headers.insert("webhook-signature", signature.try_into().ok()?);
-    }
-    Some(headers)
 }
 
 /// One line for each attempt, with what follows from it.

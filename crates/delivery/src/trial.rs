@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     client::{ExchangeFailed, Reply, visible},
-    courier::{Courier, Prepared, prepare},
+    courier::{Courier, Signable},
     target::Target,
 };
 
@@ -35,27 +35,27 @@ pub struct Trial {
 impl Courier {
     /// Sends an event once. Neither it nor its outcome is stored, and nothing follows from it.
     pub async fn try_out(&self, event: &Event, message: &Message, target: &Target, now: Timestamp) -> Trial {
-        let prepared = match prepare(event.told_id(), message, target, now) {
-            Ok(prepared) => prepared,
+        let request = Signable::of(event.told_id(), message, target, now);
+        let (request, sent) = match request.and_then(|request| sent(&request).map(|sent| (request, sent))) {
+            Ok(both) => both,
             Err(failed) => return Trial { sent: ShownHeaders::new(), outcome: Err(failed), latency_ms: 0 },
         };
-        let sent = sent(&prepared);
         let begun = Instant::now();
-        let outcome = self.exchange(prepared, target).await;
+        let outcome = self.exchange(&request).await;
         Trial { sent, outcome, latency_ms: u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX) }
     }
 }
 
 /// The headers as they go out, with those that the client adds.
-fn sent(request: &Prepared<'_>) -> ShownHeaders {
-    let mut sent = shown(&request.headers);
+fn sent(request: &Signable<'_>) -> Result<ShownHeaders, ExchangeFailed> {
+    let mut sent = shown(&request.headers()?);
     sent.insert(header::HOST.to_string(), host(request.uri));
-    sent.insert(header::CONTENT_LENGTH.to_string(), request.body.len().to_string());
+    sent.insert(header::CONTENT_LENGTH.to_string(), request.message.body.len().to_string());
     let authenticator = request.access.credentials.as_ref().and_then(|credentials| credentials.authenticator.as_ref());
     if let Some(authenticator) = authenticator {
         sent.insert(authenticator.header_name().to_string(), MASK.to_owned());
     }
-    sent
+    Ok(sent)
 }
 
 /// The value of `host`: the port is left out where it is the scheme's own.

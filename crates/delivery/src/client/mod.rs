@@ -61,6 +61,12 @@ impl ClientSettings {
     }
 }
 
+/// The headers of a request, made as often as it is sent.
+pub(crate) type Headers<'a> = &'a (dyn Fn() -> Result<HeaderMap, ExchangeFailed> + Sync);
+
+/// A request, made as often as it is sent.
+type MakeRequest<'a> = &'a (dyn Fn() -> Result<Request<Full<Bytes>>, ExchangeFailed> + Sync);
+
 /// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
 ///
 /// It follows no redirect.
@@ -101,7 +107,7 @@ impl Client {
     /// more over a new one, since the receiver most likely closed it while it was idle. Deliveries are at-least-once
     /// anyway, and this is no failure that a receiver's owner could do something about.
     pub async fn send(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> AttemptResult {
-        told(self.try_send(None, uri, headers, body, self.timeout).await)
+        told(self.try_send(None, uri, &|| Ok(headers.clone()), body, self.timeout).await)
     }
 
     /// The same with credentials. Asking for a token is part of the attempt: it takes of its time, and if there is none, the
@@ -113,7 +119,7 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
     ) -> AttemptResult {
-        told(self.try_send(Some(credentials), uri, headers, body, self.timeout).await)
+        told(self.try_send(Some(credentials), uri, &|| Ok(headers.clone()), body, self.timeout).await)
     }
 
     /// Makes one attempt, with credentials or without, and keeps the answer's headers. It takes no longer than `within`, nor than the
@@ -122,11 +128,11 @@ impl Client {
     /// # Errors
     ///
     /// There was no whole answer, or the credentials were not to be had.
-    pub async fn try_send(
+    pub(crate) async fn try_send(
         &self,
         credentials: Option<&Credentials>,
         uri: &Uri,
-        headers: HeaderMap,
+        headers: Headers<'_>,
         body: Bytes,
         within: Duration,
     ) -> Result<Reply, ExchangeFailed> {
@@ -181,10 +187,7 @@ impl Client {
         max_body: usize,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
         self.in_time(self.timeout, async {
-            let scheme = request.uri().scheme().cloned();
-            let (mut connection, answer) = send_over(&self.plain, request)
-                .await
-                .map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?;
+            let (mut connection, answer) = send_over(&self.plain, request.uri(), &|| Ok(request.clone())).await?;
             let read = read_whole(&mut connection, answer, max_body).await?;
             connection.give_back();
             Ok(read)
@@ -202,10 +205,15 @@ impl Client {
         self.in_time(within, over_a_new_connection(&self.plain, request, max_body)).await
     }
 
-    async fn attempt(&self, pool: &Pool, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Reply, ExchangeFailed> {
-        let request = post(uri.clone(), headers, body);
-        let (mut connection, answer) =
-            send_over(pool, request).await.map_err(|error| ExchangeFailed::before_answer(&error, uri.scheme()))?;
+    async fn attempt(
+        &self,
+        pool: &Pool,
+        uri: &Uri,
+        headers: Headers<'_>,
+        body: Bytes,
+    ) -> Result<Reply, ExchangeFailed> {
+        let request = || Ok(post(uri.clone(), headers()?, body.clone()));
+        let (mut connection, answer) = send_over(pool, uri, &request).await?;
         let reply = connection.work_for(answer::read(answer, &*self.clock)).await;
         connection.give_back();
         reply.map_err(|error| ExchangeFailed::within_answer(&error))
@@ -224,19 +232,31 @@ impl Client {
 }
 
 /// Sends a request over a connection that was kept, if there is one. If that turns out to be closed, it goes over a new one.
-async fn send_over(pool: &Pool, request: Request<Full<Bytes>>) -> Result<(Lent<'_>, Response<Incoming>), SendError> {
-    let mut connection = pool.connection(request.uri()).await?;
-    let again = if connection.is_new() { None } else { Some(request.clone()) };
-    match (connection.send(request).await, again) {
-        (Err(error), Some(again)) if failure::closed_unanswered(&error) => Box::pin(send_anew(pool, again)).await,
-        (answered, _) => Ok((connection, answered?)),
+async fn send_over<'p>(
+    pool: &'p Pool,
+    uri: &Uri,
+    request: MakeRequest<'_>,
+) -> Result<(Lent<'p>, Response<Incoming>), ExchangeFailed> {
+    let failed = |error: SendError| ExchangeFailed::before_answer(&error, uri.scheme());
+    let first = request()?;
+    let mut connection = pool.connection(uri).await.map_err(failed)?;
+    match connection.send(first).await {
+        Err(error) if !connection.is_new() && failure::closed_unanswered(&error) => {
+            Box::pin(send_anew(pool, uri, request()?)).await
+        }
+        answered => Ok((connection, answered.map_err(failed)?)),
     }
 }
 
 /// Sends a request over a new connection.
-async fn send_anew(pool: &Pool, request: Request<Full<Bytes>>) -> Result<(Lent<'_>, Response<Incoming>), SendError> {
-    let mut connection = pool.new_connection(request.uri()).await?;
-    let answer = connection.send(request).await?;
+async fn send_anew<'p>(
+    pool: &'p Pool,
+    uri: &Uri,
+    request: Request<Full<Bytes>>,
+) -> Result<(Lent<'p>, Response<Incoming>), ExchangeFailed> {
+    let failed = |error: SendError| ExchangeFailed::before_answer(&error, uri.scheme());
+    let mut connection = pool.new_connection(uri).await.map_err(failed)?;
+    let answer = connection.send(request).await.map_err(failed)?;
     Ok((connection, answer))
 }
 
@@ -246,9 +266,8 @@ async fn over_a_new_connection(
     request: Request<Full<Bytes>>,
     max_body: usize,
 ) -> Result<Response<Bytes>, ExchangeFailed> {
-    let scheme = request.uri().scheme().cloned();
-    let (mut connection, answer) =
-        send_anew(pool, request).await.map_err(|error| ExchangeFailed::before_answer(&error, scheme.as_ref()))?;
+    let uri = request.uri().clone();
+    let (mut connection, answer) = send_anew(pool, &uri, request).await?;
     read_whole(&mut connection, answer, max_body).await
 }
 

@@ -87,6 +87,8 @@ struct Connection {
     sender: SendRequest<Full<Bytes>>,
     /// What reads and writes; `None` after its end. In a box, since it is large and goes from hand to hand.
     work: Option<Box<http1::Connection<Stream, Full<Bytes>>>>,
+    /// What `Host` is in its requests.
+    host: Option<HeaderValue>,
 }
 
 impl Connection {
@@ -137,7 +139,7 @@ impl Pool {
     pub(super) async fn new_connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
         let stream = self.0.connector.connect(uri.clone()).await.map_err(SendError::Connect)?;
         let (sender, work) = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(stream).await?;
-        let connection = Connection { sender, work: Some(Box::new(work)) };
+        let connection = Connection { sender, work: Some(Box::new(work)), host: host(uri) };
         Ok(Lent { pool: self, origin: Origin::of(uri), connection, is_new: true })
     }
 
@@ -215,7 +217,7 @@ impl Lent<'_> {
 
     /// Sends a request to an absolute URL, and answers when the head of its answer is there.
     pub(super) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
-        address(&mut request);
+        address(&mut request, self.connection.host.as_ref());
         let answer = self.connection.sender.send_request(request);
         Ok(self.work_for(answer).await?)
     }
@@ -242,19 +244,20 @@ impl Lent<'_> {
 }
 
 /// Makes an absolute URL what RFC 9112, section 3.2.1 wants in a request, and `Host` the rest of it.
-fn address(request: &mut Request<Full<Bytes>>) {
-    if !request.headers().contains_key(HOST)
-        && let Some(authority) = request.uri().authority()
-    {
-        let default_port = if request.uri().scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-        let is_default = authority.port_u16() == Some(default_port);
-        let host = if is_default { authority.host() } else { authority.as_str() };
-        if let Ok(host) = HeaderValue::from_str(host) {
-            request.headers_mut().insert(HOST, host);
-        }
+fn address(request: &mut Request<Full<Bytes>>, host: Option<&HeaderValue>) {
+    if let Some(host) = host {
+        request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
     }
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
+}
+
+/// The host and the port, which is left out where it is the scheme's own.
+fn host(uri: &Uri) -> Option<HeaderValue> {
+    let authority = uri.authority()?;
+    let default_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let is_default = authority.port_u16() == Some(default_port);
+    HeaderValue::from_str(if is_default { authority.host() } else { authority.as_str() }).ok()
 }
 
 #[cfg(test)]
@@ -367,7 +370,7 @@ mod tests {
     fn addressed(uri: &'static str) -> (String, String) {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = Uri::from_static(uri);
-        address(&mut request);
+        address(&mut request, host(&Uri::from_static(uri)).as_ref());
         (request.uri().to_string(), request.headers()[HOST].to_str().unwrap().to_owned())
     }
 

@@ -9,7 +9,12 @@ use hookcast_core::{
     policy::HealthPolicy,
 };
 
-use super::{SqliteStore, accept, cancellation, outcomes::Outcomes, redelivery, work, writer::Durability};
+use super::{
+    SqliteStore, accept, cancellation,
+    outcomes::Outcomes,
+    redelivery, work,
+    writer::{Durability, Manner},
+};
 use crate::{
     engine::{Accepted, Batch, Claim, Claimed, Due, DueQuery, Engine, Finished, Incarnation, Node, Outcome, Role},
     error::{AcceptError, StoreError},
@@ -44,12 +49,14 @@ impl Engine for SqliteStore {
 
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
         let limits = self.limits;
+        let rows = batch.events.iter().map(|new| 1 + new.recipients.len()).sum();
+        let manner = Manner { durability: Durability::Synced, rows };
         let room = self.check_free_disk();
         let result = match room {
             Err(error) => Err(error.into()),
             // A refusal is an answer here and not a failed write, so it travels inside the write's own result.
             Ok(()) => self
-                .write_on(Durability::Synced, move |transaction, known| {
+                .write_on(manner, move |transaction, known| {
                     match accept::accept(transaction, known, &batch, limits, now) {
                         Err(AcceptError::Store(error)) => Err(error),
                         decided => Ok(decided),

@@ -42,7 +42,7 @@ use tokio::time::Instant;
 use self::{
     known::Known,
     readers::Readers,
-    writer::{Durability, Writer},
+    writer::{Durability, Manner, Writer},
 };
 use crate::{Limits, error::StoreError, fullness::Fullness};
 
@@ -108,12 +108,12 @@ impl SqliteStore {
     }
 
     /// Writes on from what is known of earlier writes, and keeps it true: for what is written with every event.
-    async fn write_on<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
+    async fn write_on<T, F>(&self, manner: impl Into<Manner>, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>, &mut Known) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.run(durability, job).await
+        self.writer.run(manner, job).await
     }
 
     /// Refuses events while the disk is nearly full, so that there is room to record what becomes of those accepted.

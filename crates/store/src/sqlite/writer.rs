@@ -1,7 +1,7 @@
 //! Group commit: one thread writes, and commits together whatever has gathered while it wrote the last group. One fsync thus
 //! serves many writes, and the more come at once the fewer fsyncs each costs.
 
-use std::{panic::AssertUnwindSafe, sync::mpsc, thread};
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::mpsc, thread};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -12,8 +12,11 @@ use crate::error::StoreError;
 /// How many writes may wait before more are refused.
 const QUEUE: usize = 8_192;
 
-/// The most writes in one commit, so that the first of them does not wait long.
+/// The most writes in one commit, so that the first of them does not wait long; and the rows after which it takes in no more of
+/// those that bring many. They wait for the next one, and what is small goes past them: however much comes in, what becomes of
+/// deliveries is recorded meanwhile, and so they go on.
 const GROUP: usize = 512;
+const ROWS: usize = 1_024;
 
 /// What a commit survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +78,22 @@ where
     }
 }
 
+/// How a write is to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) durability: Durability,
+    /// About how many rows it adds, if they are many.
+    pub(super) rows: usize,
+}
+
+impl From<Durability> for Manner {
+    fn from(durability: Durability) -> Self {
+        Self { durability, rows: 0 }
+    }
+}
+
 enum Message {
-    Write(Durability, Box<dyn Job>),
+    Write(Manner, Box<dyn Job>),
     /// Give so many free pages back to the file system; not possible inside a transaction.
     Vacuum(i64),
     /// Close the connection, after what was queued before.
@@ -93,21 +110,21 @@ impl Writer {
         let (queue, inbox) = mpsc::sync_channel(QUEUE);
         thread::Builder::new()
             .name("sqlite-writer".into())
-            .spawn(move || write_groups(connection, &inbox))
+            .spawn(move || write_groups(connection, inbox))
             .map_err(|error| StoreError::Unavailable(format!("no thread to write with: {error}")))?;
         Ok(Self { queue })
     }
 
     /// Runs `job` in a transaction and answers when that has been committed. Once it is queued it runs, even where the caller
     /// leaves.
-    pub(super) async fn run<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, manner: impl Into<Manner>, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>, &mut Known) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let write = Box::new(Write { job: Some(job), result: None, reply });
-        self.send(Message::Write(durability, write))?;
+        self.send(Message::Write(manner.into(), write))?;
         answer.await.map_err(|_| stopped())?
     }
 
@@ -141,6 +158,7 @@ fn stopped() -> StoreError {
 #[derive(Default)]
 struct Group {
     jobs: Vec<Box<dyn Job>>,
+    rows: usize,
     /// One of them is to be on disk.
     is_synced: bool,
     vacuum: Option<i64>,
@@ -150,8 +168,9 @@ struct Group {
 impl Group {
     fn add(&mut self, message: Message) {
         match message {
-            Message::Write(durability, job) => {
-                self.is_synced |= durability == Durability::Synced;
+            Message::Write(manner, job) => {
+                self.is_synced |= manner.durability == Durability::Synced;
+                self.rows += manner.rows;
                 self.jobs.push(job);
             }
             Message::Vacuum(pages) => self.vacuum = Some(pages),
@@ -162,24 +181,48 @@ impl Group {
     fn is_full(&self) -> bool {
         self.close.is_some() || self.jobs.len() >= GROUP
     }
+}
 
-    /// Adds what is there.
-    fn fill(&mut self, inbox: &mpsc::Receiver<Message>) {
-        while !self.is_full()
-            && let Ok(message) = inbox.try_recv()
-        {
-            self.add(message);
+/// What is to be written, in its order but for what is put off.
+struct Inbox {
+    messages: mpsc::Receiver<Message>,
+    /// What brings many rows, and what must not go past that.
+    put_off: VecDeque<Message>,
+}
+
+impl Inbox {
+    /// What is there, as much as goes into one commit; waits until something is.
+    fn next_group(&mut self) -> Option<Group> {
+        let mut group = Group::default();
+        if self.put_off.is_empty() {
+            group.add(self.messages.recv().ok()?);
         }
+        while !group.is_full()
+            && group.rows < ROWS
+            && let Some(message) = self.put_off.pop_front()
+        {
+            group.add(message);
+        }
+        while !group.is_full()
+            && self.put_off.len() < QUEUE
+            && let Ok(message) = self.messages.try_recv()
+        {
+            let is_small = matches!(&message, Message::Write(Manner { rows: 0, .. }, _) | Message::Vacuum(_));
+            if is_small || self.put_off.is_empty() && group.rows < ROWS {
+                group.add(message);
+            } else {
+                self.put_off.push_back(message);
+            }
+        }
+        Some(group)
     }
 }
 
-fn write_groups(mut connection: Connection, inbox: &mpsc::Receiver<Message>) {
+fn write_groups(mut connection: Connection, messages: mpsc::Receiver<Message>) {
     let mut is_synced = true;
     let mut known = Known::default();
-    while let Ok(first) = inbox.recv() {
-        let mut group = Group::default();
-        group.add(first);
-        group.fill(inbox);
+    let mut inbox = Inbox { messages, put_off: VecDeque::new() };
+    while let Some(mut group) = inbox.next_group() {
         // A panic in a job is a bug of ours; it must not take everybody's writes with it.
         let committed = std::panic::catch_unwind(AssertUnwindSafe(|| {
             set_synced(&connection, group.is_synced, &mut is_synced)?;

@@ -12,7 +12,7 @@ use hookcast_core::callback_auth::CallbackAuth;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use secrecy::ExposeSecret;
 
-use super::{Client, ExchangeFailed, Reply, pool::Pool};
+use super::{Client, ExchangeFailed, Headers, Reply, pool::Pool};
 pub(super) use identity::Identities;
 pub use identity::TlsIdentity;
 use oauth2::Grant;
@@ -101,27 +101,30 @@ impl Client {
         &self,
         pool: &Pool,
         uri: &Uri,
-        mut headers: HeaderMap,
+        headers: Headers<'_>,
         body: Bytes,
         authenticator: &Authenticator,
     ) -> Result<Reply, ExchangeFailed> {
-        let grant = match &authenticator.0 {
-            Kind::Header(name, value) => {
+        let attempt = async |name: &HeaderName, value: &HeaderValue| {
+            let headers = || {
+                let mut headers = headers()?;
                 headers.insert(name, value.clone());
-                return self.attempt(pool, uri, headers, body).await;
-            }
+                Ok(headers)
+            };
+            self.attempt(pool, uri, &headers, body.clone()).await
+        };
+        let grant = match &authenticator.0 {
+            Kind::Header(name, value) => return attempt(name, value).await,
             Kind::Token(grant) => grant,
         };
         let source = self.tokens.source(grant);
         let token = source.token(grant, self).await?;
-        headers.insert(header::AUTHORIZATION, token.authorization.clone());
-        let reply = self.attempt(pool, uri, headers.clone(), body.clone()).await?;
+        let reply = attempt(&header::AUTHORIZATION, &token.authorization).await?;
         if reply.answer.status != 401 {
             return Ok(reply);
         }
         let Some(token) = source.instead_of(&token, grant, self).await? else { return Ok(reply) };
-        headers.insert(header::AUTHORIZATION, token.authorization.clone());
-        self.attempt(pool, uri, headers, body).await
+        attempt(&header::AUTHORIZATION, &token.authorization).await
     }
 }
 
