@@ -38,8 +38,11 @@ const POLL: Duration = Duration::from_secs(1);
 /// cannot write while a store claims, so that a claim must not be long.
 const LANES_PER_LOOK: usize = 256;
 const CLAIM_PER_LANE: usize = 1_024;
-const CLAIM_IN_ALL: usize = 4_096;
+const CLAIM_IN_ALL: usize = 2_048;
 const CLAIM_BYTES: usize = 8 * 1024 * 1024;
+
+/// So many deliveries are claimed from a subscription at the least, where so many wait: each has its own price.
+const CLAIM_WORTHWHILE: usize = 16;
 
 /// Starts attempts, as many at a time as may be.
 pub struct Dispatcher {
@@ -233,14 +236,16 @@ impl Dispatcher {
             let time = Instant::now();
             let mut scheduler = self.scheduler();
             let mut left = CLAIM_IN_ALL;
-            let reserve = |id: &SubscriptionId| {
+            let reserve = |(lanes_left, id): (usize, &SubscriptionId)| {
                 // Of one that cannot be sent to now everything waits where it is.
                 let target = self.parts.directory.sendable(*id)?;
-                let granted = scheduler.reserve(*id, &target.lane, CLAIM_PER_LANE.min(left), 0, time);
+                // How much waits there is not known. The first ones are not to take what those behind them could use.
+                let part = (left / lanes_left).max(CLAIM_WORTHWHILE).min(left).min(CLAIM_PER_LANE);
+                let granted = scheduler.reserve(*id, &target.lane, part, 0, time);
                 left -= granted;
                 Some((*id, granted))
             };
-            let wanted = due.iter().filter_map(reserve).filter(|(_, count)| *count > 0).collect();
+            let wanted = (1..=due.len()).rev().zip(due).filter_map(reserve).filter(|(_, count)| *count > 0).collect();
             self.set_timer(&scheduler);
             wanted
         };

@@ -296,6 +296,40 @@ mod tests {
             .unwrap()
     }
 
+    struct Nothing;
+
+    impl Job for Nothing {
+        fn run(&mut self, _: &Transaction<'_>, _: &mut Known) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn conclude(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+
+    #[test]
+    fn what_is_small_goes_past_what_brings_many_rows_and_the_end_past_nothing() {
+        let (queue, messages) = mpsc::sync_channel(QUEUE);
+        let mut inbox = Inbox { messages, put_off: VecDeque::new() };
+        let write = |rows| {
+            let manner = Manner { durability: Durability::Relaxed, rows };
+            queue.try_send(Message::Write(manner, Box::new(Nothing))).unwrap();
+        };
+        for rows in [600, 600, 600, 5_000, 0, 1] {
+            write(rows);
+        }
+        queue.try_send(Message::Close(oneshot::channel().0)).unwrap();
+        write(0);
+        let mut groups = Vec::new();
+        loop {
+            let group = inbox.next_group().unwrap();
+            groups.push((group.jobs.len(), group.rows));
+            if group.close.is_some() {
+                break;
+            }
+        }
+        assert_eq!(groups, [(4, 1_200), (2, 5_600), (1, 1)]);
+    }
+
     #[tokio::test]
     async fn a_refused_write_leaves_nothing_and_spares_its_neighbours() {
         let folder = tempfile::tempdir().unwrap();
