@@ -107,6 +107,9 @@ pub struct Extra {
     /// It is this earlier event once more, and told under its id and time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay_of: Option<EventId>,
+    /// When its producer cancelled it: from then on it is not sent again. In ms, too.
+    #[serde(skip_serializing_if = "Option::is_none", with = "millis")]
+    pub cancelled_at: Option<Timestamp>,
 }
 
 impl Extra {
@@ -133,6 +136,12 @@ mod millis {
 }
 
 impl Event {
+    /// When its producer cancelled it, if so.
+    #[must_use]
+    pub fn cancelled_at(&self) -> Option<Timestamp> {
+        self.extra.as_ref().and_then(|extra| extra.cancelled_at)
+    }
+
     /// Before this time its deliveries are not due.
     #[must_use]
     pub fn due_at(&self) -> Timestamp {

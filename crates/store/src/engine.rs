@@ -364,11 +364,12 @@ pub trait Engine: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>, StoreError>;
 
-    /// Cancels what still waits of an event, and answers how much that was. What is being sent or has ended stays as it is.
+    /// Marks an event as cancelled, unless it is already; cancels what still waits of it, and answers how much that was. What is being
+    /// sent or has ended stays as it is.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such event. Where the store failed some of it may be cancelled.
-    async fn cancel(&self, event: EventId) -> Result<u64, StoreError>;
+    async fn cancel(&self, event: EventId, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Ends the use of the store: what was written is in its place, and nothing more can be asked through this handle.
     async fn close(&self);

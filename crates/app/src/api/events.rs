@@ -80,6 +80,9 @@ struct View {
     account: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     deliver_at: Option<Timestamp>,
+    /// When it was cancelled: what waited then is not sent, and no replay sends it again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    cancelled_at: Option<Timestamp>,
     /// The earlier event that it is once more.
     #[schema(value_type = Option<String>)]
     replay_of: Option<EventId>,
@@ -122,6 +125,7 @@ impl View {
             source_id: extra.source_id,
             account,
             deliver_at: extra.deliver_at,
+            cancelled_at: extra.cancelled_at,
             replay_of: extra.replay_of,
             payload: event.payload,
         })
@@ -146,7 +150,7 @@ struct Unreached {
         (status = 200, description = "The event with a page of its deliveries.", body = WholeView,
             example = json!({"id": "evt_01a20b9a994770c592af35a40ac4d63e", "event": "relation_added",
             "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "key": null, "source_id": "rel-17",
-            "account": null, "deliver_at": null, "replay_of": null, "payload": {"hello": "world"}, "subscriptions": 1, "unreached": null, "deliveries": [deliveries::example()], "not_sent": [], "next_cursor": null})),
+            "account": null, "deliver_at": null, "cancelled_at": null, "replay_of": null, "payload": {"hello": "world"}, "subscriptions": 1, "unreached": null, "deliveries": [deliveries::example()], "not_sent": [], "next_cursor": null})),
         Missing, Parameters, Protected
     )
 )]
@@ -293,7 +297,7 @@ struct Events {
     responses(
         (status = 200, description = "A page of them.", body = Events, example = json!({"data": [{"id": "evt_01a20b9a994770c592af35a40ac4d63e",
             "event": "relation_added", "time": "2026-11-24T03:30:10.887Z", "md5": "9a0364b9e99bb480dd25e1f0284c8555", "key": null,
-            "source_id": "rel-17", "account": null, "deliver_at": null, "replay_of": null, "payload": {"hello": "world"}}],
+            "source_id": "rel-17", "account": null, "deliver_at": null, "cancelled_at": null, "replay_of": null, "payload": {"hello": "world"}}],
             "next_cursor": null})),
         Parameters, Protected
     )
@@ -346,7 +350,7 @@ pub async fn cancel(
     if !producer.may(&event.event_type) {
         return Err(not_found(StoreError::NotFound));
     }
-    let cancelled = state.store.cancel(id).await.map_err(not_found)?;
+    let cancelled = state.store.cancel(id, state.clock.now()).await.map_err(not_found)?;
     // What waited behind it may go now.
     state.dispatcher.wake();
     Ok(Json(Cancelled { cancelled, others: total.saturating_sub(cancelled) }).into_response())

@@ -111,10 +111,11 @@ impl Selection {
     }
 
     /// Whether an event is meant, as far as the range says. Notices are nobody else's business, what was sent again is not sent again
-    /// for that, and what is scheduled has not been sent at all.
+    /// for that, what its producer has cancelled is no more, and what is scheduled has not been sent at all.
     pub(crate) fn has(&self, event: &Event, now: Timestamp) -> bool {
         let is_replay = event.told_id() != event.id;
         !is_replay
+            && event.cancelled_at().is_none()
             && event.due_at() <= now
             && !OWN_EVENT_TYPES.contains(&event.event_type.as_str())
             && event.account().is_none_or(|account| account == self.account)

@@ -146,6 +146,7 @@ async fn what_few_events_have_is_kept(world: World) {
         account: Some(ada.account),
         deliver_at: Some(at(5)),
         replay_of: Some(EventId::new(at(0), [3; 10])),
+        cancelled_at: Some(at(6)),
     };
     let id = world.batch().event("x").extra(extra.clone()).to([&ada]).accept_one().await;
     let kept = |event: &Event| event.extra.as_deref().cloned();
@@ -185,6 +186,8 @@ async fn what_few_events_have_comes_with_a_copy(world: World) {
     let ada = world.subscriber("x").await;
     let extra = Extra { deliver_at: Some(at(500)), ..from("a") };
     let id = world.batch().event("x").extra(extra.clone()).to([&ada]).accept_one().await;
+    let cancelled = world.batch().event("x").extra(from("b")).to([&ada]).accept_one().await;
+    world.store().cancel(cancelled, at(3)).await.unwrap();
     world.here.leave(at(0)).await;
     let place = world.another_place().await;
     let target = place.open(Limits::default()).await;
@@ -193,6 +196,7 @@ async fn what_few_events_have_comes_with_a_copy(world: World) {
     target.close().await;
     let copy = World::new(place).await;
     assert_eq!(copy.event(id).await.event.extra.as_deref(), Some(&extra));
+    assert_eq!(copy.event(cancelled).await.event.cancelled_at(), Some(at(3)));
     assert_eq!(list(&copy, EventQuery { source_id: Some("a".into()), ..EVERYTHING }).await, [id]);
     assert!(copy.here.claim(&ada, 10, at(499)).await.is_empty());
     assert_eq!(copy.here.claim(&ada, 10, at(500)).await.len(), 1);

@@ -1,6 +1,6 @@
 //! Events that are not due before their time, and events that are cancelled.
 
-use hookcast_core::{delivery::DeliveryState, id::EventId, options::Ordering};
+use hookcast_core::{delivery::DeliveryState, event::Extra, id::EventId, options::Ordering};
 
 use super::{
     process::{EVERYTHING, delivered, retried},
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     StoreError,
     engine::{Claim, Pass, Which},
+    history::EventQuery,
 };
 
 cases![
@@ -20,6 +21,7 @@ cases![
     a_pass_leaves_what_is_scheduled,
     what_waits_of_an_event_is_cancelled,
     what_is_sent_or_has_ended_is_not_cancelled,
+    a_cancelled_event_says_since_when,
     cancelling_lets_the_next_of_the_group_go,
     cancelling_nothing_known_is_told,
     very_many_deliveries_are_cancelled,
@@ -91,7 +93,7 @@ async fn a_pass_leaves_what_is_scheduled(world: World) {
 }
 
 async fn cancel(world: &World, event: EventId) -> u64 {
-    world.store().cancel(event).await.unwrap()
+    world.store().cancel(event, at(7)).await.unwrap()
 }
 
 async fn what_waits_of_an_event_is_cancelled(world: World) {
@@ -124,6 +126,32 @@ async fn what_is_sent_or_has_ended_is_not_cancelled(world: World) {
     assert_eq!(world.delivery(&bob, sending.id).await.attempts.len(), 1, "what was tried is kept");
 }
 
+async fn a_cancelled_event_says_since_when(world: World) {
+    let ada = world.subscriber("x").await;
+    let told =
+        Extra { source_id: Some(r#"é","cancelled_at":1,""#.into()), deliver_at: Some(at(60)), ..Extra::default() };
+    for (extra, recipients) in [(Extra::default(), vec![]), (Extra::default(), vec![&ada]), (told, vec![&ada])] {
+        let event = world.batch().event("x").extra(extra.clone()).to(recipients).accept_one().await;
+        assert_eq!(world.event(event).await.event.cancelled_at(), None);
+        for time in [7, 8] {
+            world.store().cancel(event, at(time)).await.unwrap();
+            let expected = Extra { cancelled_at: Some(at(7)), ..extra.clone() };
+            assert_eq!(world.event(event).await.event.extra.as_deref(), Some(&expected));
+        }
+    }
+    let query = EventQuery {
+        source_id: None,
+        since: at(0),
+        until: at(9),
+        ascending: true,
+        after: None,
+        limit: 9,
+        max_bytes: usize::MAX,
+    };
+    let listed = world.store().events(query).await.unwrap();
+    assert!(listed.len() == 3 && listed.iter().all(|event| event.cancelled_at() == Some(at(7))));
+}
+
 async fn cancelling_lets_the_next_of_the_group_go(world: World) {
     let ada = world.ordered("x", Ordering::Subscription).await;
     let first = world.batch().event("x").deliver_at(at(1_000)).to([&ada]).accept_one().await;
@@ -137,7 +165,7 @@ async fn cancelling_lets_the_next_of_the_group_go(world: World) {
 }
 
 async fn cancelling_nothing_known_is_told(world: World) {
-    let unknown = world.store().cancel(EventId::new(at(0), [1; 10])).await;
+    let unknown = world.store().cancel(EventId::new(at(0), [1; 10]), at(7)).await;
     assert!(matches!(unknown, Err(StoreError::NotFound)));
     let nobody = world.batch().event("x").accept_one().await;
     assert_eq!(cancel(&world, nobody).await, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hookcast_core::id::EventId;
+use hookcast_core::{clock::Timestamp, id::EventId};
 use tokio_postgres::types::Type;
 
 use super::{
@@ -19,6 +19,11 @@ const AT_ONCE: i64 = 2_000;
 const POSITIONS: Statement = Statement {
     sql: "SELECT first_delivery, first_delivery + deliveries FROM hookcast.events WHERE time = $1 AND id = $2",
     types: &[Type::INT8, Type::UUID],
+};
+const MARK: Statement = Statement {
+    sql: "UPDATE hookcast.events SET extra = COALESCE(extra, '{}') || jsonb_build_object('cancelled_at', $3::int8)
+          WHERE time = $1 AND id = $2 AND extra->>'cancelled_at' IS NULL",
+    types: &[Type::INT8, Type::UUID, Type::INT8],
 };
 const WAITING: Statement = Statement {
     sql: "SELECT position, subscription FROM hookcast.unfinished
@@ -37,11 +42,12 @@ const CANCEL: Statement = Statement {
     types: &[Type::INT8, Type::INT8_ARRAY],
 };
 
-pub(super) async fn cancel(shared: &Shared, event: EventId) -> Result<u64, StoreError> {
+pub(super) async fn cancel(shared: &Shared, event: EventId, now: Timestamp) -> Result<u64, StoreError> {
     let time = event.time().as_millis();
     let found = shared.pool.query(&POSITIONS, &[&time, &uuid(event.to_bytes())]).await?;
     let row = found.first().ok_or(StoreError::NotFound)?;
     let (first, end): (i64, i64) = (get(row, 0)?, get(row, 1)?);
+    retrying(|| mark(shared, event, now)).await?;
     let mut cancelled = 0;
     loop {
         let (looked_at, part) = retrying(|| cancel_some(shared, time, first, end)).await?;
@@ -50,6 +56,14 @@ pub(super) async fn cancel(shared: &Shared, event: EventId) -> Result<u64, Store
             return Ok(cancelled);
         }
     }
+}
+
+/// Marks an event as cancelled, unless it is.
+async fn mark(shared: &Shared, event: EventId, now: Timestamp) -> Result<(), StoreError> {
+    let transaction = shared.pool.begin(Commit::Durable).await?;
+    let key = uuid(event.to_bytes());
+    transaction.query(&MARK, &[&event.time().as_millis(), &key, &now.as_millis()]).await?;
+    transaction.commit().await
 }
 
 /// Cancels the first ones of those that wait; answers how many were found, and how many of them still waited.

@@ -214,8 +214,8 @@ impl Engine for PostgresStore {
         redelivery::redeliver(&self.shared, subscription, &deliveries, now).await
     }
 
-    async fn cancel(&self, event: EventId) -> Result<u64, StoreError> {
-        cancellation::cancel(&self.shared, event).await
+    async fn cancel(&self, event: EventId, now: Timestamp) -> Result<u64, StoreError> {
+        cancellation::cancel(&self.shared, event, now).await
     }
 
     async fn close(&self) {

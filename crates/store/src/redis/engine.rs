@@ -183,11 +183,11 @@ impl Engine for RedisStore {
         Ok(deliveries.into_iter().filter(|delivery| waiting.contains(&delivery.position())).collect())
     }
 
-    async fn cancel(&self, event: EventId) -> Result<u64, StoreError> {
+    async fn cancel(&self, event: EventId, now: Timestamp) -> Result<u64, StoreError> {
         let (mut cancelled, mut from) = (0, String::new());
         loop {
             let mut call = self.call(&scripts::CANCEL);
-            call.arg(&event.to_bytes()[..]).arg(from).arg(CANCEL_AT_ONCE);
+            call.arg(&event.to_bytes()[..]).arg(from).arg(CANCEL_AT_ONCE).arg(now.as_millis());
             let mut reply = self.run(&call).await?;
             cancelled += reply.natural()?;
             match reply.optional_int()? {

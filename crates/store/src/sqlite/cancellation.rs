@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookcast_core::{delivery::DeliveryState, id::EventId};
+use hookcast_core::{clock::Timestamp, delivery::DeliveryState, id::EventId};
 use rusqlite::Transaction;
 
 use super::{
@@ -14,11 +14,17 @@ use crate::error::StoreError;
 /// So many deliveries are cancelled in a transaction, so that others may write meanwhile.
 const AT_ONCE: i64 = 5_000;
 
-/// Cancels some of what waits of an event; answers how much, and whether there may be more.
-pub(super) fn cancel(transaction: &Transaction<'_>, event: EventId) -> Result<(u64, bool), StoreError> {
+/// Marks an event as cancelled, and cancels some of what waits of it; answers how much, and whether there may be more.
+pub(super) fn cancel(transaction: &Transaction<'_>, event: EventId, now: Timestamp) -> Result<(u64, bool), StoreError> {
     let (first, end): (i64, i64) = transaction
         .prepare_cached("SELECT first_delivery, first_delivery + deliveries FROM events WHERE id = ?")?
         .query_row([event.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    transaction
+        .prepare_cached(
+            "UPDATE events SET extra = json_set(COALESCE(extra, '{}'), '$.cancelled_at', ?2)
+             WHERE id = ?1 AND (extra IS NULL OR json_extract(extra, '$.cancelled_at') IS NULL)",
+        )?
+        .execute((event.to_bytes(), now.as_millis()))?;
     let cancelled = end_waiting(transaction, first..end, DeliveryState::Cancelled, AT_ONCE)?;
     let count = cancelled.values().sum();
     Ok((natural(count), count == AT_ONCE))

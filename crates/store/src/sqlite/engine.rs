@@ -107,10 +107,10 @@ impl Engine for SqliteStore {
             .await
     }
 
-    async fn cancel(&self, event: EventId) -> Result<u64, StoreError> {
+    async fn cancel(&self, event: EventId, now: Timestamp) -> Result<u64, StoreError> {
         let mut cancelled = 0;
         loop {
-            let (part, more) = self.write(move |transaction| cancellation::cancel(transaction, event)).await?;
+            let (part, more) = self.write(move |transaction| cancellation::cancel(transaction, event, now)).await?;
             cancelled += part;
             if !more {
                 return Ok(cancelled);
