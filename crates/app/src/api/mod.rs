@@ -22,6 +22,7 @@ mod rate_limit;
 mod redelivery;
 mod replays;
 mod requests;
+mod secret_rotation;
 mod subscription_view;
 mod subscriptions;
 mod test_delivery;
@@ -225,7 +226,7 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 40] {
         ("/webhooks/subscribe", subscriptions::subscribe_routes()),
         ("/webhooks/subscriptions", subscriptions::list_routes()),
         ("/webhooks/subscriptions/{id}", subscriptions::routes()),
-        ("/webhooks/subscriptions/{id}/rotate-secret", subscriptions::rotate_routes()),
+        ("/webhooks/subscriptions/{id}/rotate-secret", secret_rotation::routes()),
         ("/webhooks/subscriptions/{id}/verify", subscriptions::verify_routes()),
         ("/webhooks/subscriptions/{id}/test", test_delivery::routes()),
         ("/.well-known/webhook-keys", webhook_keys::routes()),

@@ -20,7 +20,7 @@ use utoipa::{
 
 use super::{
     accounts, admin, deliveries, error::Problem, event_types, events, health, problems, pull, redelivery, replays,
-    subscriptions, test_delivery, tokens, trigger, trigger_tokens, webhook_keys,
+    secret_rotation, subscriptions, test_delivery, tokens, trigger, trigger_tokens, webhook_keys,
 };
 
 #[derive(OpenApi)]
@@ -45,7 +45,7 @@ use super::{
         subscriptions::show,
         subscriptions::change,
         subscriptions::remove,
-        subscriptions::rotate_secret,
+        secret_rotation::rotate_secret,
         subscriptions::verify,
         test_delivery::try_out,
         deliveries::list,
