@@ -19,7 +19,7 @@ use hookcast_core::{
 };
 use hookcast_store::{
     AcceptError, StoreError,
-    engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent},
+    engine::{Accepted, Batch, Idempotency, Incarnation, NewEvent, Receipt},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -146,6 +146,7 @@ impl Acceptor {
             result = parts.store.accept(batch, parts.clock.now()).await;
             match &result {
                 Ok(accepted) => {
+                    self.count(submissions, accepted);
                     self.send_held(submissions, &reserved, accepted, holder);
                     break;
                 }
@@ -165,6 +166,18 @@ impl Acceptor {
             }
         }
         result
+    }
+
+    /// Counts what is new of producers': neither duplicates nor what the service sends by itself, notices and replays.
+    fn count(&self, submissions: &[Submission], accepted: &Accepted) {
+        if accepted.replayed {
+            return;
+        }
+        let is_new = |(submission, receipt): &(&Submission, &Receipt)| {
+            submission.about.is_none() && submission.only.is_none() && !receipt.duplicate
+        };
+        let new = submissions.iter().zip(&accepted.receipts).filter(is_new).count();
+        self.dispatcher.meter().count_accepted(new as u64);
     }
 
     /// Chooses who gets what, and reserves room for as many deliveries as can go at once.

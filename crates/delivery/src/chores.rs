@@ -10,7 +10,7 @@ use hookcast_store::{
 
 use crate::{budgets, dispatcher::Dispatcher};
 
-/// How often leases are looked through for those that have run out.
+/// How often leases are looked through for those that have run out, and samples are taken of what is counted.
 const RESCUE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often old events are looked for.
@@ -19,11 +19,13 @@ const PURGE_EVERY: Duration = Duration::from_secs(10);
 /// The pause between two batches of old events, in which others may write.
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Makes what dead processes held due again, for as long as the future lives.
+/// Makes what dead processes held due again, and takes the samples of which rates are made, for as long as the future lives.
 pub async fn rescue(dispatcher: &Arc<Dispatcher>) {
     let parts = dispatcher.parts();
     loop {
         tokio::time::sleep(RESCUE_EVERY).await;
+        // Before the store is asked, which may take its time.
+        dispatcher.meter().sample();
         // First its own: after a jump of the clock it would else take over from itself what it is sending.
         let rescued = match parts.lease.renew().await {
             Ok(()) => parts.store.rescue(parts.clock.now()).await,

@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     courier::{feedback, is_settled},
     parts::Parts,
+    rates::Meter,
     recorder::{Entry, Recorded, Recorder},
     scheduler::{Bounds, Ended, Feedback, OwnLimit, Scheduler, Work},
     target::Target,
@@ -56,6 +57,7 @@ pub struct Dispatcher {
     /// When the loop looks next by itself, in ms.
     next_look: AtomicI64,
     drained: Notify,
+    meter: Meter,
 }
 
 impl Dispatcher {
@@ -70,6 +72,7 @@ impl Dispatcher {
             timer: watch::Sender::new(None),
             next_look: AtomicI64::new(i64::MAX),
             drained: Notify::new(),
+            meter: Meter::new(),
         })
     }
 
@@ -77,6 +80,12 @@ impl Dispatcher {
     #[must_use]
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// What is counted of this process's work.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The queues, for a moment.
@@ -352,6 +361,7 @@ impl Dispatcher {
 
     /// Acts on what the recorder has written.
     pub(crate) async fn learn(&self, recorded: Recorded) {
+        self.meter.count_attempts(recorded.delivered, recorded.failed);
         if let Some(error) = &recorded.trouble {
             self.parts.lease.doubt(error);
         }

@@ -102,9 +102,15 @@ impl Lease {
         self.terms.borrow().current.holder
     }
 
-    /// How many nodes send, this one among them: by so many what a subscription may get in a second is divided.
+    /// How many nodes send, but one at the least: by so many what a subscription may get in a second is divided.
     #[must_use]
     pub fn nodes(&self) -> u32 {
+        self.senders().max(1)
+    }
+
+    /// How many nodes send, as of the last renewal; passes that are under way count, too.
+    #[must_use]
+    pub fn senders(&self) -> u32 {
         self.nodes.load(Ordering::Relaxed)
     }
 
@@ -177,7 +183,7 @@ impl Lease {
         let holder = self.holder();
         match self.store.renew(holder, self.length, self.clock.now()).await {
             Ok(nodes) => {
-                self.nodes.store(nodes.max(1), Ordering::Relaxed);
+                self.nodes.store(nodes, Ordering::Relaxed);
                 self.terms.send_modify(|terms| {
                     if terms.current.holder == holder {
                         terms.current.ends = asked + self.length;

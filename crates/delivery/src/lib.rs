@@ -21,6 +21,7 @@ pub mod parts;
 pub mod pass;
 pub mod pauses;
 pub mod quotas;
+pub mod rates;
 pub mod recorder;
 pub mod replay;
 pub mod scheduler;

@@ -41,6 +41,10 @@ pub struct Recorder {
 pub struct Recorded {
     /// When the first of the deliveries that are tried again is due.
     pub next_due: Option<Timestamp>,
+    /// Attempts after which a delivery was done.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
     /// A subscription's state has changed: it has become inactive, or its breaker has opened or closed.
     pub changed: bool,
     /// What the store failed with last, if it did.
@@ -104,7 +108,13 @@ impl RecorderTask {
                 Entry::Untried(delivery) => untried.push(delivery),
             }
         }
-        let mut recorded = Recorded { next_due: next_due(&outcomes), ..Recorded::default() };
+        let delivered = outcomes.iter().filter(|outcome| outcome.verdict.next == Next::Delivered).count();
+        let mut recorded = Recorded {
+            next_due: next_due(&outcomes),
+            delivered: delivered as u64,
+            failed: (outcomes.len() - delivered) as u64,
+            ..Recorded::default()
+        };
         if !outcomes.is_empty() {
             let outcomes: Arc<[Outcome]> = outcomes.into();
             let finished = self.finish(holder, &outcomes, &mut recorded.trouble).await;

@@ -72,7 +72,7 @@ use self::{
     trigger_tokens::NamedProducer,
 };
 use crate::{
-    config::{Config, Limits, RegistrationMode},
+    config::{Config, Limits, NodeRole, RegistrationMode},
     lifecycle,
     tokens::Tokens,
 };
@@ -87,6 +87,8 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     acceptor: Arc<Acceptor>,
     dispatcher: Arc<Dispatcher>,
+    /// Whether this node delivers, or leaves that to others.
+    delivers: bool,
     rules: Rules,
     limits: Limits,
     /// The longest that an attempt may take.
@@ -143,6 +145,7 @@ impl ApiState {
             clock: Arc::clone(&resources.clock),
             acceptor: Arc::clone(service.acceptor()),
             dispatcher: Arc::clone(service.dispatcher()),
+            delivers: config.role != NodeRole::Api,
             rules: lifecycle::guard_rules(config),
             limits: config.limits.clone(),
             timeout: config.delivery.timeout,
@@ -217,7 +220,7 @@ impl fmt::Debug for ApiState {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<ApiState>); 40] {
+fn routes() -> [(&'static str, MethodRouter<ApiState>); 41] {
     [
         ("/webhooks/account", accounts::routes()),
         ("/webhooks/account/rotate", accounts::rotate_routes()),
@@ -246,6 +249,7 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 40] {
         ("/webhooks/admin/pauses", admin::pauses::routes()),
         ("/webhooks/admin/pauses/{host}", admin::pauses::one_routes()),
         ("/webhooks/admin/backlog", admin::backlog::routes()),
+        ("/webhooks/admin/rates", admin::rates::routes()),
         ("/webhooks/admin/audit", admin::audit::routes()),
         ("/webhooks/trigger", trigger::routes()),
         ("/webhooks/trigger-tokens", trigger_tokens::routes()),

@@ -70,6 +70,7 @@ use super::{
         admin::pauses::put,
         admin::pauses::remove,
         admin::backlog::backlog,
+        admin::rates::show,
         admin::audit::list,
         webhook_keys::keys,
         trigger::trigger,

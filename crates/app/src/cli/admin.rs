@@ -18,6 +18,7 @@ use super::{
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   hookcast admin backlog
+  hookcast admin rates
   hookcast admin subscriptions --failing --server https://hooks.example.org
   hookcast admin pause sub_...
   hookcast admin pause hooks.example.org --reason 'they are moving house until Monday'
@@ -66,6 +67,8 @@ enum Command {
     },
     /// Tell what waits, in all and by account
     Backlog,
+    /// Tell how many events and attempts the node that is asked has had in a second, over the last minute
+    Rates,
     /// Send nothing to a host, to anybody or to a subscription until it is resumed; what comes meanwhile waits
     Pause {
         /// A host name or an address, '*' for everything, or a subscription's id
@@ -144,6 +147,10 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
             let backlog = remote.get("/webhooks/admin/backlog").await?;
             remote::tell(&backlog, as_json, shown)
         }
+        Command::Rates => {
+            let rates = remote.get("/webhooks/admin/rates").await?;
+            remote::tell(&rates, as_json, rates_shown)
+        }
         Command::Pause { what, reason } if is_subscription(&what) => {
             if reason.is_some() {
                 anyhow::bail!("--reason is for hosts and for '*': a subscription is inactive, or it is not");
@@ -188,6 +195,23 @@ fn shown(backlog: &Value) -> String {
     }
     let columns = [("account", "/user_id"), COUNTS[3], COUNTS[0], COUNTS[1], COUNTS[2]];
     format!("{text}\n\n{}", remote::table(&longest, &columns))
+}
+
+fn rates_shown(rates: &Value) -> String {
+    let node = &rates["this_node"];
+    let rows: Vec<_> = [
+        ("events accepted", "events_accepted_per_second"),
+        ("deliveries succeeded", "deliveries_succeeded_per_second"),
+        ("attempts failed", "attempts_failed_per_second"),
+    ]
+    .into_iter()
+    .map(|(title, name)| json!({"of": title, "rate": node[name]}))
+    .collect();
+    let table = remote::table(&rows, &[("", "/of"), ("per second", "/rate")]);
+    let seconds = node["window_seconds"].as_f64().unwrap_or_default();
+    let delivers = if node["deliveries_succeeded_per_second"].is_null() { ", which does not deliver" } else { "" };
+    let nodes = remote::shown(rates, "/nodes_that_deliver");
+    format!("{table}\n\nOf this node alone{delivers}, over the last {seconds:.0} s; nodes that deliver: {nodes}")
 }
 
 fn quotas_shown(quotas: &Value) -> String {

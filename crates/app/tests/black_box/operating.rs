@@ -87,6 +87,81 @@ async fn operators_see_accounts_subscriptions_and_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operators_see_how_much_a_node_does() {
+    for kind in STORES {
+        let home = home_on(kind).await.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "");
+        let (server, receiver) = (home.serve(), Receiver::start().await);
+        let http = &server.http;
+        let idle = get(http, "rates").await;
+        let [accepted, succeeded, failed] = RATES;
+        for rate in RATES {
+            assert_eq!(idle["this_node"][rate], 0.0, "{idle}");
+        }
+        assert!(idle["this_node"]["window_seconds"].as_f64().unwrap() >= 1.0, "{idle}");
+        assert_eq!(idle["nodes_that_deliver"], 1);
+
+        // However slow the machine is, there was an event within the last minute at one of the looks.
+        http.trigger("nobody", json!(1)).await;
+        eventually("events are counted that go to nobody", async || {
+            http.trigger("nobody", json!(1)).await;
+            let rates = get(http, "rates").await;
+            assert_eq!((&rates["this_node"][succeeded], &rates["this_node"][failed]), (&json!(0.0), &json!(0.0)));
+            is_positive(&rates, accepted).then_some(())
+        })
+        .await;
+        let ada = http.account("ada").await;
+        ada.subscribe("good", &receiver.url).await;
+        eventually("a delivery is counted", async || {
+            http.trigger("good", json!(1)).await;
+            let rates = get(http, "rates").await;
+            assert_eq!(rates["this_node"][failed], 0.0, "{rates}");
+            is_positive(&rates, succeeded).then_some(())
+        })
+        .await;
+        receiver.always(500);
+        eventually("a failure is counted", async || {
+            http.trigger("good", json!(1)).await;
+            is_positive(&get(http, "rates").await, failed).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What is told of a node.
+const RATES: [&str; 3] =
+    ["events_accepted_per_second", "deliveries_succeeded_per_second", "attempts_failed_per_second"];
+
+fn is_positive(rates: &Value, name: &str) -> bool {
+    rates["this_node"][name].as_f64().unwrap() > 0.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_of_its_own_work_alone() {
+    for kind in [Kind::Postgres, Kind::Redis] {
+        let home = home_on(Some(kind)).await;
+        let (api, receiver) = (home.serve_as("api"), Receiver::start().await);
+        assert_eq!(get(&api.http, "rates").await["nodes_that_deliver"], 0);
+        api.http.account("ada").await.subscribe("x", &receiver.url).await;
+        let all = home.serve();
+        let [accepted, succeeded, failed] = RATES;
+        eventually("the other node has delivered", async || {
+            api.http.trigger("x", json!(1)).await;
+            is_positive(&get(&all.http, "rates").await, succeeded).then_some(())
+        })
+        .await;
+        let other = get(&all.http, "rates").await;
+        assert_eq!((&other["this_node"][accepted], &other["nodes_that_deliver"]), (&json!(0.0), &json!(1)));
+        eventually("it is known that there is one that delivers", async || {
+            api.http.trigger("x", json!(1)).await;
+            let own = get(&api.http, "rates").await;
+            assert_eq!((&own["this_node"][succeeded], &own["this_node"][failed]), (&Value::Null, &Value::Null));
+            (is_positive(&own, accepted) && own["nodes_that_deliver"] == 1).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_pause_and_resume_anybodys_subscription() {
     for kind in STORES {
         let home = home_on(kind).await;
@@ -223,6 +298,10 @@ async fn the_command_line_sees_to_everybody() {
     home.expect(&["account", "create", "a/b c+d"]);
     assert!(run(&["account", "a/b c+d"]).contains("waiting"));
     assert!(run(&["backlog"]).contains("ada"));
+    let rates = run(&["rates"]);
+    assert!(rates.contains("events accepted") && rates.contains("Of this node alone, over the last"), "{rates}");
+    let rates: Value = serde_json::from_str(&run(&["rates", "--json"])).unwrap();
+    assert!(rates["this_node"]["attempts_failed_per_second"].is_number(), "{rates}");
     assert!(run(&["subscriptions", "--state", "inactive"]).contains(&id));
     assert!(!run(&["subscriptions", "--failing"]).contains(&id));
     assert!(run(&["audit", "--limit", "1"]).contains(&id));

@@ -55,7 +55,7 @@ impl Scene {
     }
 
     /// Every operation that wants a token: `every_described_operation_is_in_the_table` sees to it.
-    fn routes(&self) -> [Route; 50] {
+    fn routes(&self) -> [Route; 51] {
         use Owner::{Account, Nobody, Operator, Participant, Producer, Registrar};
         let admin = |path: &str| format!("/webhooks/admin/{path}");
         let subscription = format!("/webhooks/subscriptions/{}", self.subscription);
@@ -83,6 +83,7 @@ impl Scene {
                 200,
             ),
             Route(Method::GET, admin("backlog"), None, Operator, 200),
+            Route(Method::GET, admin("rates"), None, Operator, 200),
             Route(Method::GET, admin("pauses"), None, Operator, 200),
             Route(Method::PUT, admin("pauses/p"), None, Operator, 200),
             Route(Method::DELETE, admin("pauses/p"), None, Operator, 204),

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod backlog;
 pub mod pauses;
+pub mod rates;
 pub mod subscriptions;
 
 use hookcast_core::id::AccountId;
