@@ -21,6 +21,7 @@ use hookcast_core::{
     guard::Rules,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
@@ -239,7 +240,7 @@ async fn send_over<'p>(
 ) -> Result<(Lent<'p>, Response<Incoming>), ExchangeFailed> {
     let failed = |error: SendError| ExchangeFailed::before_answer(&error, uri.scheme());
     let first = request()?;
-    let mut connection = pool.connection(uri).await.map_err(failed)?;
+    let mut connection = pool.connection(uri, body_size(&first)).await.map_err(failed)?;
     match connection.send(first).await {
         Err(error) if !connection.is_new() && failure::closed_unanswered(&error) => {
             Box::pin(send_anew(pool, uri, request()?)).await
@@ -255,9 +256,14 @@ async fn send_anew<'p>(
     request: Request<Full<Bytes>>,
 ) -> Result<(Lent<'p>, Response<Incoming>), ExchangeFailed> {
     let failed = |error: SendError| ExchangeFailed::before_answer(&error, uri.scheme());
-    let mut connection = pool.new_connection(uri).await.map_err(failed)?;
+    let mut connection = pool.new_connection(uri, body_size(&request)).await.map_err(failed)?;
     let answer = connection.send(request).await.map_err(failed)?;
     Ok((connection, answer))
+}
+
+/// The bytes of a request's body.
+fn body_size(request: &Request<Full<Bytes>>) -> u64 {
+    request.body().size_hint().exact().unwrap_or(u64::MAX)
 }
 
 /// Sends a request over a connection of its own, and reads the whole answer.

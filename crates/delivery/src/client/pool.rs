@@ -40,6 +40,10 @@ const IDLE_MAX: usize = 1024;
 /// The longest head of an answer, in bytes, and the most that is buffered for a connection.
 const HEAD_MAX: usize = 64 * 1024;
 
+/// Bodies of up to so many bytes are copied behind the head of their request, since one piece is sent with less effort than two. The copy's
+/// room stays with its connection, so that larger bodies have connections of their own.
+const SMALL_BODY: u64 = 16 * 1024;
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
@@ -73,13 +77,17 @@ struct Unused {
     since: Instant,
 }
 
-/// Whom a connection leads to.
+/// Whom a connection leads to, and with bodies of which size.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Origin(Option<Scheme>, Option<Authority>);
+struct Origin {
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+    is_small: bool,
+}
 
 impl Origin {
-    fn of(uri: &Uri) -> Self {
-        Self(uri.scheme().cloned(), uri.authority().cloned())
+    fn of(uri: &Uri, body: u64) -> Self {
+        Self { scheme: uri.scheme().cloned(), authority: uri.authority().cloned(), is_small: body <= SMALL_BODY }
     }
 }
 
@@ -119,28 +127,30 @@ impl Pool {
         Self::new(self.0.connector.with_tls(tls))
     }
 
-    /// A connection to where `uri` leads: one that was kept, or else a new one.
-    pub(super) async fn connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
-        let origin = Origin::of(uri);
+    /// A connection to where `uri` leads, for a body of so many bytes: one that was kept, or else a new one.
+    pub(super) async fn connection(&self, uri: &Uri, body: u64) -> Result<Lent<'_>, SendError> {
+        let origin = Origin::of(uri, body);
         while let Some(mut connection) = self.kept(&origin) {
             if connection.is_ready() {
                 return Ok(Lent { pool: self, origin, connection, is_new: false });
             }
         }
         // In a box, so that the many requests that need none carry nothing of it.
-        Box::pin(self.new_connection(uri)).await
+        Box::pin(self.new_connection(uri, body)).await
     }
 
     fn kept(&self, origin: &Origin) -> Option<Connection> {
         self.0.idle().take(origin)
     }
 
-    /// A new connection to where `uri` leads.
-    pub(super) async fn new_connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
+    /// A new connection to where `uri` leads, for a body of so many bytes.
+    pub(super) async fn new_connection(&self, uri: &Uri, body: u64) -> Result<Lent<'_>, SendError> {
+        let origin = Origin::of(uri, body);
         let stream = self.0.connector.connect(uri.clone()).await.map_err(SendError::Connect)?;
-        let (sender, work) = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(stream).await?;
+        let (sender, work) =
+            http1::Builder::new().max_buf_size(HEAD_MAX).writev(!origin.is_small).handshake(stream).await?;
         let connection = Connection { sender, work: Some(Box::new(work)), host: host(uri) };
-        Ok(Lent { pool: self, origin: Origin::of(uri), connection, is_new: true })
+        Ok(Lent { pool: self, origin, connection, is_new: true })
     }
 
     fn keep(&self, origin: Origin, connection: Connection) {
@@ -308,7 +318,7 @@ mod tests {
         for round in 0..2 {
             let mut burst = Vec::new();
             for _ in 0..200 {
-                let lent = pool.connection(&uri).await.unwrap();
+                let lent = pool.connection(&uri, 0).await.unwrap();
                 assert_eq!(lent.is_new(), round == 0);
                 burst.push(lent);
                 if round == 0 {
@@ -327,7 +337,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_unused_for_long_or_closed_is_given_up() {
         let (pool, (listener, uri)) = (pool(), receiver().await);
-        let (mut one, mut other) = (pool.connection(&uri).await.unwrap(), pool.connection(&uri).await.unwrap());
+        let (mut one, mut other) = (pool.connection(&uri, 0).await.unwrap(), pool.connection(&uri, 0).await.unwrap());
         let (mut at_one, mut at_other) = (listener.accept().await.unwrap().0, listener.accept().await.unwrap().0);
         exchange(&mut one, &uri, &mut at_one).await;
         exchange(&mut other, &uri, &mut at_other).await;
@@ -350,7 +360,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_still_reads_an_answer_is_not_kept() {
         let (pool, (listener, uri)) = (pool(), receiver().await);
-        let mut lent = pool.connection(&uri).await.unwrap();
+        let mut lent = pool.connection(&uri, 0).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri.clone();

@@ -196,6 +196,9 @@ impl Inbox {
         let mut group = Group::default();
         if self.put_off.is_empty() {
             group.add(self.messages.recv().ok()?);
+            // Whoever else is about to write and waits for a processor goes first, and comes with this group: the more it has, the
+            // less each costs. Where nobody waits this takes no time.
+            thread::yield_now();
         }
         while !group.is_full()
             && group.rows < ROWS
