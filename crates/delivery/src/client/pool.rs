@@ -358,6 +358,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn large_bodies_have_connections_of_their_own() {
+        let (pool, (listener, uri)) = (pool(), receiver().await);
+        let mut streams = Vec::new();
+        for size in [SMALL_BODY, SMALL_BODY + 1] {
+            let mut lent = pool.connection(&uri, size).await.unwrap();
+            assert!(lent.is_new());
+            streams.push(listener.accept().await.unwrap().0);
+            exchange(&mut lent, &uri, streams.last_mut().unwrap()).await;
+            lent.give_back();
+        }
+        for size in [0, u64::MAX] {
+            assert!(!pool.connection(&uri, size).await.unwrap().is_new());
+        }
+    }
+
+    #[tokio::test]
     async fn one_that_still_reads_an_answer_is_not_kept() {
         let (pool, (listener, uri)) = (pool(), receiver().await);
         let mut lent = pool.connection(&uri, 0).await.unwrap();
