@@ -1,8 +1,8 @@
 //! What accounts may still be sent today: each day has a budget, of which nodes take blocks, and count them down in memory.
 //!
 //! What was taken of a day is a document in the store, written only over what was read: however many nodes there are, no more is
-//! sent than may be. What a node has taken and not used when it ends is lost for that day, a hundredth of what was left at the most,
-//! or one.
+//! sent than may be. What a node has taken and not used it gives back when it ends. Where it is killed that is lost for the day, a
+//! hundredth of what was left at the most, or one.
 
 use std::{
     collections::HashMap,
@@ -133,13 +133,18 @@ impl Budgets {
                 Err(error) => tracing::error!(%error, "the settings hold for an account"),
             }
         }
-        let changed = self.adopt(limits, version);
+        let (changed, unused) = self.adopt(limits, version);
+        self.put_back(unused).await;
         self.directory.allow_again(&changed);
         Ok(true)
     }
 
-    /// Lets these limits hold; answers whose have changed.
-    fn adopt(&self, limits: HashMap<AccountId, Option<u64>>, version: DocumentVersion) -> Vec<AccountId> {
+    /// Lets these limits hold; answers whose have changed, and what is not to be used any more of what was taken.
+    fn adopt(
+        &self,
+        limits: HashMap<AccountId, Option<u64>>,
+        version: DocumentVersion,
+    ) -> (Vec<AccountId>, Vec<(AccountId, Block)>) {
         let setting = Quota::over(None, self.settings).events_per_day;
         let mut known = self.known();
         let before = std::mem::replace(&mut known.limits, limits);
@@ -152,12 +157,30 @@ impl Budgets {
             }
         }
         // Of what was taken while more was allowed nothing more is used.
+        let mut unused = Vec::new();
         for (account, _) in changed.iter().filter(|(_, is_less)| *is_less) {
-            known.blocks.remove(account);
+            unused.extend(known.blocks.remove_entry(account));
         }
         known.version = version;
         self.is_any.store(setting.is_some() || known.limits.values().any(Option::is_some), Ordering::Release);
-        changed.into_iter().map(|(account, _)| account).collect()
+        (changed.into_iter().map(|(account, _)| account).collect(), unused)
+    }
+
+    /// Gives back what this node has taken and not used, at its end.
+    pub async fn end(&self) {
+        let _alone = self.taking.lock().await;
+        let unused = std::mem::take(&mut self.known().blocks);
+        self.put_back(unused).await;
+    }
+
+    async fn put_back(&self, unused: impl IntoIterator<Item = (AccountId, Block)>) {
+        let today = Day::of(self.clock.now());
+        for (account, block) in unused.into_iter().filter(|(_, block)| block.day == today && block.left > 0) {
+            if let Err(error) = put_back_block(&*self.store, account, &block).await {
+                tracing::warn!(%error, "what was not used of a day's events could not be given back");
+                return;
+            }
+        }
     }
 
     /// Takes what one delivery needs of its account's budget of today, if there is anything left. Where there is not the account is
@@ -255,6 +278,11 @@ impl Budgets {
     }
 }
 
+/// Waits for a moment, not as long as others do: of those that try in step the same one would win each time.
+async fn step_aside() {
+    tokio::time::sleep(Duration::from_millis(u64::from(rand::random::<u8>() % 16))).await;
+}
+
 /// How much of a day an account's nodes have taken, and as of which change.
 async fn taken(store: &dyn Store, account: AccountId, day: Day) -> Result<(u64, Expected), StoreError> {
     let Some(document) = store.document(Kind::Budgets, &day.name(account)).await? else {
@@ -276,7 +304,24 @@ async fn take_block(store: &dyn Store, account: AccountId, limit: u64, day: Day)
         }
         match store.put_document(Kind::Budgets, &day.name(account), (taken + block).to_string(), expected).await {
             Ok(_) => return Ok(block),
-            Err(StoreError::Conflict) => {}
+            Err(StoreError::Conflict) => step_aside().await,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::Busy("other nodes take of the same budget all the time".into()))
+}
+
+/// Gives back what is left of a block.
+async fn put_back_block(store: &dyn Store, account: AccountId, block: &Block) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        let (taken, expected) = taken(store, account, block.day).await?;
+        if taken == 0 {
+            return Ok(());
+        }
+        let rest = taken.saturating_sub(block.left).to_string();
+        match store.put_document(Kind::Budgets, &block.day.name(account), rest, expected).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Conflict) => step_aside().await,
             Err(error) => return Err(error),
         }
     }
@@ -336,5 +381,9 @@ mod tests {
         assert_eq!(take_block(&*store, ACCOUNT, 999, today).await.unwrap(), 0);
         assert_eq!(take_block(&*store, ACCOUNT, 1_200, today).await.unwrap(), 2);
         assert_eq!(take_block(&*store, ACCOUNT, 50, day("2026-02-01T00:00:00Z")).await.unwrap(), 1);
+        put_back_block(&*store, ACCOUNT, &Block { day: today, left: 7 }).await.unwrap();
+        assert_eq!(taken(&*store, ACCOUNT, today).await.unwrap().0, 995);
+        put_back_block(&*store, ACCOUNT, &Block { day: day("2026-02-03T00:00:00Z"), left: 7 }).await.unwrap();
+        assert_eq!(taken(&*store, ACCOUNT, day("2026-02-03T00:00:00Z")).await.unwrap().0, 0);
     }
 }

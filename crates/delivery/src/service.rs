@@ -224,6 +224,7 @@ impl Service {
         if !self.recorder.is_finished() && tokio::time::timeout(LAST_WRITE, &mut self.recorder).await.is_err() {
             tracing::warn!("not every outcome was recorded; those deliveries will be repeated");
         }
+        self.dispatcher.parts().budgets.end().await;
         self.keeper.shutdown().await;
         self.lease.end().await
     }
@@ -253,7 +254,9 @@ pub async fn run_pass(
         let parts = Arc::new(resources.parts(&settings, &lease).await?);
         let following = Arc::clone(&parts);
         keeper.spawn(async move { holds::follow(&following, || ()).await });
-        let summary = pass::run(parts, rules, which, only, progress).await?;
+        let summary = pass::run(Arc::clone(&parts), rules, which, only, progress).await;
+        parts.budgets.end().await;
+        let summary = summary?;
         if let Err(error) = give_notices(resources, settings, &lease).await {
             tracing::warn!(%error, "notices cannot be given now; they wait for the next pass or server");
         }
