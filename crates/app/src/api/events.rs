@@ -325,7 +325,7 @@ struct Cancelled {
     others: u64,
 }
 
-/// Cancels what still waits of an event.
+/// Cancels what still waits of an event, and marks the event as cancelled, so that no replay sends it again.
 #[utoipa::path(
     post,
     path = "/webhooks/events/{id}/cancel",

@@ -147,6 +147,38 @@ async fn nodes_share_the_events_of_a_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_of_a_day_and_not_used_is_given_back() {
+    let used = async |account: &Account| quotas(account).await["events_per_day"]["used"].clone();
+    for kind in STORES {
+        let home = home_on(kind).await.set("HOOKCAST_LIMITS_EVENTS_PER_DAY", "100000");
+        let (server, mut receiver) = (home.serve(), Receiver::start().await);
+        let ada = server.http.account("ada").await;
+        ada.subscribe("x", &receiver.url).await;
+        server.http.trigger("x", json!(1)).await;
+        receiver.next().await;
+        // A node sees what it has left of its block. Nobody has any of it after a lower limit.
+        assert_eq!(used(&ada).await, 1);
+        allow(&server.http, "ada", json!({"events_per_day": 500})).await.expect(200);
+        assert_eq!(used(&ada).await, 1);
+        server.http.trigger("x", json!(2)).await;
+        receiver.next().await;
+        assert!(server.stop().success());
+
+        let server = home.serve();
+        let ada = Account { http: server.http.clone(), ..ada };
+        assert_eq!(used(&ada).await, 2);
+        if kind.is_some() {
+            assert!(server.stop().success());
+            let server = home.serve_as("api");
+            let ada = Account { http: server.http.clone(), ..ada };
+            server.http.trigger("x", json!(3)).await;
+            assert_eq!(home.resend(&[]).1["delivered"], 1);
+            assert_eq!(used(&ada).await, 3);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_are_tried_again_and_take_nothing() {
     let home = Home::new().set("HOOKCAST_LIMITS_EVENTS_PER_DAY", "3").set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "0s,0s");
     let (server, mut receiver) = (home.serve(), Receiver::start().await);

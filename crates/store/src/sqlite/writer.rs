@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::known::Known;
 use crate::error::StoreError;
 
-/// How many writes may wait before more are refused.
+/// How many writes may wait before more are refused; as many again may be put off.
 const QUEUE: usize = 8_192;
 
 /// The most writes in one commit, so that the first of them does not wait long; and the rows after which it takes in no more of
