@@ -21,6 +21,7 @@ cases![
     a_pass_leaves_what_is_scheduled,
     what_waits_of_an_event_is_cancelled,
     what_is_sent_or_has_ended_is_not_cancelled,
+    what_was_sent_while_its_event_was_cancelled_is_not_tried_again,
     a_cancelled_event_says_since_when,
     cancelling_lets_the_next_of_the_group_go,
     cancelling_nothing_known_is_told,
@@ -121,9 +122,33 @@ async fn what_is_sent_or_has_ended_is_not_cancelled(world: World) {
     assert_eq!(world.states(&ada).await, [DeliveryState::Delivered]);
     assert_eq!(world.states(&bob).await, [DeliveryState::Sending]);
     assert_eq!(world.states(&cyd).await, [DeliveryState::Cancelled]);
-    world.here.finish([retried(&sending, at(2), at(9))], at(2)).await;
-    assert_eq!(cancel(&world, event).await, 1);
-    assert_eq!(world.delivery(&bob, sending.id).await.attempts.len(), 1, "what was tried is kept");
+    world.here.finish([delivered(&sending, at(2))], at(2)).await;
+    assert_eq!(world.states(&bob).await, [DeliveryState::Delivered]);
+    assert_eq!(cancel(&world, event).await, 0);
+}
+
+async fn what_was_sent_while_its_event_was_cancelled_is_not_tried_again(world: World) {
+    let [ada, bob] = world.subscribers("x", 2).await.try_into().unwrap();
+    let cyd = world.ordered("x", Ordering::Subscription).await;
+    let event = world.batch().event("x").to([&ada, &bob, &cyd]).accept_one().await;
+    let next = world.batch().event("x").to([&cyd]).accept_one().await;
+    let mut sending = Vec::new();
+    for subscription in [&ada, &bob, &cyd] {
+        sending.push(world.here.claim(subscription, 10, at(1)).await);
+    }
+    assert_eq!(cancel(&world, event).await, 0);
+    world.here.finish([retried(&sending[0][0], at(2), at(9))], at(2)).await;
+    world.here.release(&sending[1], at(2)).await;
+    world.here.release(&sending[2], at(2)).await;
+    for subscription in [&ada, &bob] {
+        assert_eq!(world.states(subscription).await, [DeliveryState::Cancelled]);
+        assert_eq!(world.waiting(subscription).await, 0);
+    }
+    assert_eq!(world.delivery(&ada, sending[0][0].id).await.attempts.len(), 1, "what was tried is kept");
+    // What was behind it goes.
+    let run = world.here.claim(&cyd, 10, at(9)).await;
+    assert_eq!(run.iter().map(|claimed| claimed.event.id).collect::<Vec<_>>(), [next]);
+    assert_eq!(world.due(at(99)).await.subscriptions, []);
 }
 
 async fn a_cancelled_event_says_since_when(world: World) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookcast_core::{clock::Timestamp, id::DeliveryId};
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
 
 use super::{
     Shared, catalogue,
@@ -52,17 +52,20 @@ const GIVE_BACK: Statement = Statement {
     sql: "UPDATE hookcast.unfinished u SET holder = NULL, due_at = CASE WHEN u.order_group IS NULL THEN $4 END FROM hookcast.subscriptions s
           WHERE u.holder = $1 AND s.key = u.subscription AND s.deleted_at IS NULL
           AND ($2::int8[] IS NULL OR (u.time, u.position) IN (SELECT * FROM unnest($2, $3::int8[])))
+          AND (SELECT e.extra->>'cancelled_at' FROM hookcast.events e WHERE e.time = u.time AND e.id = u.event) IS NULL
           RETURNING u.subscription, u.order_group, u.due_at",
     types: &[Type::INT8, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8],
 };
-/// What is still held then is a deleted subscription's.
+/// What is still held then is a deleted subscription's, or a cancelled event's.
 const CANCEL: Statement = Statement {
     sql: "WITH gone AS (
               DELETE FROM hookcast.unfinished u WHERE u.holder = $1
               AND ($2::int8[] IS NULL OR (u.time, u.position) IN (SELECT * FROM unnest($2, $3::int8[])))
-              RETURNING time, position, subscription, event, attempts, log)
-          INSERT INTO hookcast.finished (time, position, subscription, event, state, attempts, log)
-          SELECT time, position, subscription, event, 5, attempts, log FROM gone",
+              RETURNING time, position, subscription, event, attempts, log, order_group),
+          kept AS (
+              INSERT INTO hookcast.finished (time, position, subscription, event, state, attempts, log)
+              SELECT time, position, subscription, event, 5, attempts, log FROM gone)
+          SELECT subscription, order_group FROM gone",
     types: &[Type::INT8, Type::INT8_ARRAY, Type::INT8_ARRAY],
 };
 
@@ -163,7 +166,7 @@ pub(super) async fn release(
     .await
 }
 
-/// Makes what is held due at once; that of a deleted subscription is cancelled. Answers how many are due.
+/// Makes what is held due at once; that of a deleted subscription or a cancelled event is cancelled. Answers how many are due.
 async fn give_back(
     transaction: &Transaction,
     shared: &Shared,
@@ -186,9 +189,11 @@ async fn give_back(
         ])
         .await?;
     let (mut more, mut fewer) = (More::default(), Fewer::default());
-    let given_back = answers.into_iter().nth(2).unwrap_or_default();
+    let [_, _, given_back, cancelled] = <[Vec<Row>; 4]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
     for row in &given_back {
         more.add(get(row, 0)?, get(row, 2)?);
+    }
+    for row in given_back.iter().chain(&cancelled) {
         fewer.refresh_group(get(row, 0)?, get(row, 1)?);
     }
     more.settle(transaction, shared.limits.max_waiting).await?;

@@ -79,7 +79,8 @@ const END_IF_WELL: Statement = Statement {
     ],
 };
 
-/// Lets deliveries wait for another try; the positions, lanes and times of those that were held.
+/// Lets deliveries wait for another try, unless their subscriptions are deleted or their events cancelled; the positions, lanes and
+/// times of those that were held.
 const WAIT: Statement = Statement {
     sql: "UPDATE hookcast.unfinished u
           SET holder = NULL, due_at = o.due, attempts = o.attempts, log = u.log || o.line
@@ -89,6 +90,7 @@ const WAIT: Statement = Statement {
               hookcast.subscriptions s
           WHERE u.ctid = f.row AND u.holder IS NOT DISTINCT FROM $6
               AND s.key = u.subscription AND s.deleted_at IS NULL
+              AND (SELECT e.extra->>'cancelled_at' FROM hookcast.events e WHERE e.time = u.time AND e.id = u.event) IS NULL
           RETURNING u.position, u.subscription, u.due_at",
     types: &[
         Type::INT8_ARRAY,
@@ -294,7 +296,7 @@ async fn end(transaction: &Transaction, ends: &Ends, holder: Incarnation) -> Res
     ended.iter().map(|row| get(row, 0)).collect()
 }
 
-/// Lets deliveries wait. Those of deleted subscriptions are cancelled instead: their positions come second.
+/// Lets deliveries wait. Those of deleted subscriptions and of cancelled events are cancelled instead: their positions come second.
 async fn wait(
     transaction: &Transaction,
     waits: &Waits,
@@ -306,7 +308,7 @@ async fn wait(
     }
     let states = vec![state_code(DeliveryState::Cancelled); positions.len()];
     let holder = integer(holder.0);
-    // What is still held after the first statement is a deleted subscription's.
+    // What is still held after the first statement is not to be tried again.
     let answers = transaction
         .all(&[
             (&WAIT, &[times, positions, dues, attempts, lines, &holder]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookcast_core::{clock::Timestamp, delivery::DeliveryState, id::EventId};
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use super::{
     lanes,
@@ -28,6 +28,16 @@ pub(super) fn cancel(transaction: &Transaction<'_>, event: EventId, now: Timesta
     let cancelled = end_waiting(transaction, first..end, DeliveryState::Cancelled, AT_ONCE)?;
     let count = cancelled.values().sum();
     Ok((natural(count), count == AT_ONCE))
+}
+
+/// Whether the event of the delivery at `position` is cancelled.
+pub(super) fn is_cancelled(connection: &Connection, position: i64) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM deliveries d JOIN events e ON e.key = d.event
+             WHERE d.position = ? AND e.extra IS NOT NULL AND json_extract(e.extra, '$.cancelled_at') IS NOT NULL",
+        )?
+        .exists([position])?)
 }
 
 /// Ends those deliveries of a range of positions that wait, the first ones first and at most so many; answers how many of each

@@ -11,6 +11,7 @@ use hookcast_core::{
 use rusqlite::{Connection, Transaction};
 
 use super::{
+    cancellation,
     catalogue::{deactivate, touch},
     known::Known,
     lanes::{self, More},
@@ -64,13 +65,13 @@ impl<'t> Outcomes<'t> {
         Ok(finished)
     }
 
-    /// Gives the delivery its new state, if it is held; answers whether it was. One that would be tried again for a deleted
-    /// subscription is cancelled.
+    /// Gives the delivery its new state, if it is held; answers whether it was. One that would be tried again is cancelled where its
+    /// subscription is deleted, or its event cancelled.
     fn settle(&self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {
         let (state, due) = match outcome.verdict.next {
             Next::Delivered => (DeliveryState::Delivered, None),
             Next::Failed => (DeliveryState::Failed, None),
-            Next::RetryAt(_) if is_deleted(self.transaction, lane)? => (DeliveryState::Cancelled, None),
+            Next::RetryAt(_) if self.is_given_up(outcome, lane)? => (DeliveryState::Cancelled, None),
             Next::RetryAt(time) => (DeliveryState::Waiting, Some(time.as_millis())),
         };
         let settled = self
@@ -96,6 +97,11 @@ impl<'t> Outcomes<'t> {
             lanes::refresh(self.transaction, lane)?;
         }
         Ok(true)
+    }
+
+    fn is_given_up(&self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {
+        let position = integer(outcome.delivery.position());
+        Ok(is_deleted(self.transaction, lane)? || cancellation::is_cancelled(self.transaction, position)?)
     }
 
     /// Keeps the subscription's health, and notes what changes with it.

@@ -14,6 +14,7 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::Value};
 
 use super::{
+    cancellation::is_cancelled,
     known::Known,
     lanes::{self, More},
     rows::{self, SubscriptionKey, integer, natural, small, state_code},
@@ -124,8 +125,8 @@ fn is_held(connection: &Connection, delivery: DeliveryId, holder: Incarnation) -
         .exists((integer(delivery.position()), integer(holder.0)))?)
 }
 
-/// Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription is cancelled.
-/// Answers whether it waits.
+/// Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription, or of a cancelled
+/// event, is cancelled. Answers whether it waits.
 fn give_back(
     transaction: &Transaction<'_>,
     position: i64,
@@ -138,8 +139,9 @@ fn give_back(
              FROM deliveries d JOIN subscriptions s ON s.key = d.subscription WHERE d.position = ?",
         )?
         .query_row([position], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let state = if deleted { DeliveryState::Cancelled } else { DeliveryState::Waiting };
-    let due = (!deleted && group.is_none()).then(|| now.as_millis());
+    let is_given_up = deleted || is_cancelled(transaction, position)?;
+    let state = if is_given_up { DeliveryState::Cancelled } else { DeliveryState::Waiting };
+    let due = (!is_given_up && group.is_none()).then(|| now.as_millis());
     transaction
         .prepare_cached("UPDATE deliveries SET state = ?, due_at = ?, holder = NULL WHERE position = ?")?
         .execute((state_code(state), due, position))?;
@@ -149,12 +151,14 @@ fn give_back(
     if let Some(probes_until) = probes_until {
         lanes::hasten_probe(transaction, lane, probes_until, now)?;
     }
-    lanes::add_waiting(transaction, lane, More { count: 1, due }, max_waiting)?;
+    if !is_given_up {
+        lanes::add_waiting(transaction, lane, More { count: 1, due }, max_waiting)?;
+    }
     if let Some(group) = group {
         lanes::promote_head(transaction, lane, group)?;
     }
     lanes::refresh(transaction, lane)?;
-    Ok(true)
+    Ok(!is_given_up)
 }
 
 pub(super) fn due(connection: &Connection, query: &DueQuery) -> Result<Due, StoreError> {

@@ -35,7 +35,7 @@ local function settle_delivery(delivery, becomes)
         let_go(delivery, FAILED)
         local member = place(delivery.position)
         call('ZADD', root .. 'failed:' .. delivery.lane, member, member)
-    elseif is_deleted(delivery.lane) then
+    elseif is_deleted(delivery.lane) or is_cancelled(delivery.event) then
         let_go(delivery, CANCELLED)
     else
         let_go(delivery, WAITING)

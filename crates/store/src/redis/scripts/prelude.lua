@@ -377,8 +377,14 @@ local function let_go(delivery, state)
     write_delivery(delivery)
 end
 
--- Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription is cancelled.
--- Answers whether it waits.
+-- Whether an event is to go no more to those that have not got it.
+local function is_cancelled(event)
+    local extra = call('HGET', root .. 'event:' .. event, 'extra')
+    return extra and extra ~= '' and cjson.decode(extra).cancelled_at ~= nil
+end
+
+-- Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription, or of a cancelled
+-- event, is cancelled. Answers whether it waits.
 local function give_back(delivery, now)
     local key = root .. 'lane:' .. delivery.lane
     local deleted, probe, probing = unpack(call('HMGET', key, 'deleted', 'probe', 'probing'))
@@ -390,6 +396,11 @@ local function give_back(delivery, now)
         -- The one that was to find out was not sent.
         call('HDEL', key, 'probing')
         call('HSET', key, 'probe', int(math.min(tonumber(probe), tonumber(now))))
+    end
+    if is_cancelled(delivery.event) then
+        touch(delivery.lane)
+        let_go(delivery, CANCELLED)
+        return false
     end
     let_go(delivery, WAITING)
     wait(delivery, not delivery.group and now or nil)
