@@ -46,6 +46,15 @@ impl Kind {
         }
     }
 
+    /// Whether they are small and what is there cannot be worked on without them, so that they are kept even where a store is so full
+    /// that it refuses what is new.
+    pub(crate) fn is_kept_when_full(self) -> bool {
+        match self {
+            Self::Budgets | Self::Pauses | Self::Quotas => true,
+            Self::Audit | Self::EventTypes | Self::Replays | Self::TriggerTokens => false,
+        }
+    }
+
     pub(crate) fn read(name: &str) -> Result<Self, StoreError> {
         let unknown = || StoreError::Corrupt(format!("there are documents of a kind `{name}`, which is not known"));
         Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(unknown)

@@ -41,7 +41,8 @@ impl Documents for RedisStore {
         body: String,
         expected: Expected,
     ) -> Result<DocumentVersion, StoreError> {
-        let mut call = self.call(&scripts::PUT_DOCUMENT);
+        let is_kept = kind.is_kept_when_full();
+        let mut call = self.call(if is_kept { &scripts::KEEP_DOCUMENT } else { &scripts::PUT_DOCUMENT });
         call.arg(kind.as_str()).arg(name).arg(word(expected)).arg(body);
         Ok(DocumentVersion(self.run(&call).await?.natural()?))
     }

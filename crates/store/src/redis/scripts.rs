@@ -59,6 +59,7 @@ scripts! {
     HURRY: "#!lua flags=allow-oom", "hurry";
     UNSUBSCRIBE: "#!lua flags=allow-oom", "unsubscribe";
     DELETE_ACCOUNT: "#!lua flags=allow-oom", "delete_account";
+    KEEP_DOCUMENT: "#!lua flags=allow-oom", "put_document";
     DELETE_DOCUMENT: "#!lua flags=allow-oom", "delete_document";
     CONFIRM: "#!lua flags=allow-oom", "confirm";
     CANCEL: "#!lua flags=allow-oom", "cancel";

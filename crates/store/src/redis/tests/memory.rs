@@ -5,7 +5,10 @@ use std::time::Duration;
 use hookcast_core::clock::Timestamp;
 
 use super::server::{NOW, Sender, Server};
-use crate::{AcceptError, StoreError};
+use crate::{
+    AcceptError, StoreError,
+    documents::{Expected, Kind},
+};
 
 fn day_after() -> Timestamp {
     NOW.plus(Duration::from_secs(86_400))
@@ -30,6 +33,11 @@ async fn events_are_refused_before_the_memory_is_full_and_outcomes_never() {
     server.command(&["CONFIG", "SET", "maxmemory", "3mb"]);
     assert!(is_full(&sender.send(10).await));
     assert!(matches!(sender.store.check().await, Err(StoreError::Full(_))));
+    let put = |kind| sender.store.put_document(kind, "name", "1".into(), Expected::None);
+    assert!(matches!(put(Kind::Replays).await, Err(StoreError::Full(_))));
+    for kind in [Kind::Pauses, Kind::Quotas, Kind::Budgets] {
+        put(kind).await.unwrap();
+    }
     sender.store = server.open().await.unwrap();
     let claimed = sender.claim().await.unwrap();
     assert_eq!(claimed.len(), accepted);
