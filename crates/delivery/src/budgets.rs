@@ -2,7 +2,7 @@
 //!
 //! What was taken of a day is a document in the store, written only over what was read: however many nodes there are, no more is
 //! sent than may be. What a node has taken and not used it gives back when it ends. Where it is killed that is lost for the day, a
-//! hundredth of what was left at the most, or one.
+//! hundredth of what was left at the most, or a few.
 
 use std::{
     collections::HashMap,
@@ -24,8 +24,12 @@ use hookcast_store::{
 
 use crate::{directory::Directory, quotas::Quota};
 
-/// A block is so many times smaller than what is left.
+/// A block is so many times smaller than what is left, and so large at the least: each is a write.
 const BLOCKS: u64 = 100;
+const LEAST: u64 = 16;
+
+/// How soon it is noticed that other nodes have given back what they took of a budget that was used up.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often a block is tried to be taken while other nodes take theirs.
 const TRIES: usize = 50;
@@ -81,6 +85,8 @@ struct Known {
     /// What accounts with a quota of their own may have in a day; `None` for any number.
     limits: HashMap<AccountId, Option<u64>>,
     blocks: HashMap<AccountId, Block>,
+    /// As of which change budgets that were used up were looked at again, and when.
+    looked_again: (DocumentVersion, Timestamp),
 }
 
 /// The budgets of all accounts that have one.
@@ -92,8 +98,10 @@ pub struct Budgets {
     /// Whether anybody has one: mostly nobody has, and then they cost nothing.
     is_any: AtomicBool,
     known: Mutex<Known>,
-    /// Whoever takes a block takes it for those that wait, too; meanwhile no limit changes.
-    taking: tokio::sync::Mutex<()>,
+    /// Shared by those who take blocks: no limit changes meanwhile.
+    changing: tokio::sync::RwLock<()>,
+    /// Who takes a block just now, and takes it for those of the account that wait, too.
+    taking: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Budgets {
@@ -108,8 +116,8 @@ impl Budgets {
         settings: Quota,
     ) -> Result<Self, StoreError> {
         let is_any = AtomicBool::new(Quota::over(None, settings).events_per_day.is_some());
-        let (known, taking) = (Mutex::default(), tokio::sync::Mutex::default());
-        let budgets = Self { store, clock, directory, settings, is_any, known, taking };
+        let (known, changing, taking) = Default::default();
+        let budgets = Self { store, clock, directory, settings, is_any, known, changing, taking };
         budgets.refresh().await?;
         Ok(budgets)
     }
@@ -119,7 +127,7 @@ impl Budgets {
     /// # Errors
     /// The store failed.
     pub async fn refresh(&self) -> Result<bool, StoreError> {
-        let _alone = self.taking.lock().await;
+        let _alone = self.changing.write().await;
         // The version first: what changes meanwhile is read again.
         let version = self.store.documents_version(Kind::Quotas).await?;
         if version == self.known().version {
@@ -137,6 +145,37 @@ impl Budgets {
         self.put_back(unused).await;
         self.directory.allow_again(&changed);
         Ok(true)
+    }
+
+    /// Lets accounts go on whose budgets were used up and are not any more, since other nodes gave back of them; answers whether there
+    /// are any.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn look_again(&self) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let (version, looked_at) = self.known().looked_again;
+        if self.directory.used_up().is_empty() || now.since(looked_at) < LOOK_AGAIN {
+            return Ok(false);
+        }
+        let (current, held) = {
+            // Nobody is about to be held back by what was read before.
+            let _alone = self.changing.write().await;
+            (self.store.documents_version(Kind::Budgets).await?, self.directory.used_up())
+        };
+        self.known().looked_again = (current, now);
+        if current == version {
+            return Ok(false);
+        }
+        let mut allowed = Vec::new();
+        for account in held {
+            let (taken, _) = taken(&*self.store, account, Day::of(now)).await?;
+            if self.limit(account).is_none_or(|limit| taken < limit) {
+                allowed.push(account);
+            }
+        }
+        self.directory.allow_again(&allowed);
+        Ok(!allowed.is_empty())
     }
 
     /// Lets these limits hold; answers whose have changed, and what is not to be used any more of what was taken.
@@ -168,7 +207,7 @@ impl Budgets {
 
     /// Gives back what this node has taken and not used, at its end.
     pub async fn end(&self) {
-        let _alone = self.taking.lock().await;
+        let _alone = self.changing.write().await;
         let unused = std::mem::take(&mut self.known().blocks);
         self.put_back(unused).await;
     }
@@ -208,11 +247,29 @@ impl Budgets {
     }
 
     async fn take_of_store(&self, account: AccountId) -> Option<Taken> {
-        let _alone = self.taking.lock().await;
+        let _unchanged = self.changing.read().await;
+        let taking = Arc::clone(lock(&self.taking).entry(account).or_default());
+        let taken = {
+            let _alone = taking.lock().await;
+            self.take_block(account).await
+        };
+        // Held twice: by the table, and here. Whoever waits holds it, too.
+        let mut all = lock(&self.taking);
+        if Arc::strong_count(&taking) == 2 {
+            all.remove(&account);
+        }
+        taken
+    }
+
+    /// Takes a block, and of that what one delivery needs.
+    async fn take_block(&self, account: AccountId) -> Option<Taken> {
         let now = self.clock.now();
-        // Somebody else may have taken a block meanwhile.
+        // Somebody else may have taken a block meanwhile, or found that there is none.
         if let Some(taken) = self.take_of_block(account, now) {
             return Some(taken);
+        }
+        if self.directory.is_used_up(account) {
+            return None;
         }
         let Some(limit) = self.limit(account) else { return Some(Taken(None)) };
         match take_block(&*self.store, account, limit, Day::of(now)).await {
@@ -222,7 +279,9 @@ impl Budgets {
                 None
             }
             Ok(block) => {
-                self.known().blocks.insert(account, Block { day: Day::of(now), left: block - 1 });
+                let mut known = self.known();
+                known.blocks.retain(|_, block| block.day == Day::of(now));
+                known.blocks.insert(account, Block { day: Day::of(now), left: block - 1 });
                 Some(Taken(Some(Day::of(now))))
             }
             Err(error) => {
@@ -274,8 +333,12 @@ impl Budgets {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a moment, not as long as others do: of those that try in step the same one would win each time.
@@ -298,7 +361,7 @@ async fn take_block(store: &dyn Store, account: AccountId, limit: u64, day: Day)
     for _ in 0..TRIES {
         let (taken, expected) = taken(store, account, day).await?;
         let left = limit.saturating_sub(taken);
-        let block = (left / BLOCKS).max(1).min(left);
+        let block = (left / BLOCKS).max(LEAST).min(left);
         if block == 0 {
             return Ok(0);
         }
@@ -377,12 +440,13 @@ mod tests {
         for node in nodes {
             blocks.extend(node.await.unwrap());
         }
-        assert_eq!((blocks.iter().sum::<u64>(), blocks.iter().max()), (1_000, Some(&10)));
+        assert_eq!((blocks.iter().sum::<u64>(), blocks.iter().max()), (1_000, Some(&16)));
         assert_eq!(take_block(&*store, ACCOUNT, 999, today).await.unwrap(), 0);
-        assert_eq!(take_block(&*store, ACCOUNT, 1_200, today).await.unwrap(), 2);
-        assert_eq!(take_block(&*store, ACCOUNT, 50, day("2026-02-01T00:00:00Z")).await.unwrap(), 1);
+        assert_eq!(take_block(&*store, ACCOUNT, 2_000, today).await.unwrap(), 16);
+        assert_eq!(take_block(&*store, ACCOUNT, 1_026, today).await.unwrap(), 10);
+        assert_eq!(take_block(&*store, ACCOUNT, 10_000, day("2026-02-01T00:00:00Z")).await.unwrap(), 100);
         put_back_block(&*store, ACCOUNT, &Block { day: today, left: 7 }).await.unwrap();
-        assert_eq!(taken(&*store, ACCOUNT, today).await.unwrap().0, 995);
+        assert_eq!(taken(&*store, ACCOUNT, today).await.unwrap().0, 1_019);
         put_back_block(&*store, ACCOUNT, &Block { day: day("2026-02-03T00:00:00Z"), left: 7 }).await.unwrap();
         assert_eq!(taken(&*store, ACCOUNT, day("2026-02-03T00:00:00Z")).await.unwrap().0, 0);
     }

@@ -253,6 +253,16 @@ impl Directory {
         Arc::make_mut(&mut self.lock().holds).use_up(account, until, now);
     }
 
+    /// Whether an account has had what it may have.
+    pub(crate) fn is_used_up(&self, account: AccountId) -> bool {
+        self.lock().holds.is_used_up(account, || self.make.clock.now())
+    }
+
+    /// Accounts that have had what they may have.
+    pub(crate) fn used_up(&self) -> Vec<AccountId> {
+        self.lock().holds.used_up(self.make.clock.now())
+    }
+
     /// Holds accounts back no longer.
     pub(crate) fn allow_again(&self, accounts: &[AccountId]) {
         if !accounts.is_empty() {
@@ -278,6 +288,18 @@ impl Directory {
         let known = self.lock();
         let wanted = |target: &&Arc<Target>| {
             self.may_send_to(&known, target) && event.is_none_or(|event| target.events.matches(event))
+        };
+        known.targets.values().filter(wanted).map(|target| target.subscription).collect()
+    }
+
+    /// Every active subscription that is held back, of one event type or of all.
+    #[must_use]
+    pub fn held_back(&self, event: Option<&EventType>) -> Vec<SubscriptionId> {
+        let known = self.lock();
+        let wanted = |target: &&Arc<Target>| {
+            target.is_active
+                && !self.may_send_to(&known, target)
+                && event.is_none_or(|event| target.events.matches(event))
         };
         known.targets.values().filter(wanted).map(|target| target.subscription).collect()
     }

@@ -188,8 +188,9 @@ impl Dispatcher {
 
     /// Fetches what is due for as long as the future lives.
     pub async fn fetch(self: &Arc<Self>) {
+        let mut held_up = HashSet::new();
         loop {
-            let next = match self.fetch_due().await {
+            let next = match self.fetch_due(&mut held_up).await {
                 Ok(next) => next,
                 Err(error) => {
                     self.parts.lease.doubt(&error);
@@ -212,23 +213,30 @@ impl Dispatcher {
     }
 
     /// Fetches until nothing is due that there is room for; answers when something more becomes due.
-    async fn fetch_due(self: &Arc<Self>) -> Result<Option<Timestamp>, StoreError> {
-        // Those that the store would send to and this process cannot, for want of a key, or must not, since they are held back.
-        let mut held_up = HashSet::new();
-        let mut left_out_before = 0;
+    ///
+    /// `held_up` are those that the store would send to and this process cannot, for want of a key, or must not, since they are held
+    /// back. They are remembered from look to look: there may be many, and each look finds so many.
+    async fn fetch_due(
+        self: &Arc<Self>,
+        held_up: &mut HashSet<SubscriptionId>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let directory = &self.parts.directory;
+        held_up.retain(|id| directory.target(*id).is_some() && !directory.can_send_to(*id));
+        let mut left_out_before = held_up.len();
         loop {
             // What is due stays where it is: there is nothing to find.
-            if self.parts.directory.is_all_paused() {
+            if directory.is_all_paused() {
+                directory.refresh().await?;
                 return Ok(None);
             }
             let mut except = self.scheduler().full_lanes(Instant::now());
-            except.extend(&held_up);
+            except.extend(held_up.iter());
             let left_out = except.len();
             let now = self.parts.clock.now();
             let due = self.parts.store.due(DueQuery { now, limit: LANES_PER_LOOK, except }).await?;
-            self.parts.directory.refresh_to(due.catalogue).await?;
+            directory.refresh_to(due.catalogue).await?;
             let held_up_before = held_up.len();
-            held_up.extend(due.subscriptions.iter().filter(|id| !self.parts.directory.can_send_to(**id)));
+            held_up.extend(due.subscriptions.iter().filter(|id| !directory.can_send_to(**id)));
             // Where none that were found can have anything, those behind them may: they are left out at the next look.
             let has_more = due.subscriptions.len() == LANES_PER_LOOK
                 && (left_out > left_out_before || held_up.len() > held_up_before);

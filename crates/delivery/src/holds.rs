@@ -22,8 +22,18 @@ impl Holds {
     /// Whether a target is held back. `now` is asked for only where it matters: this is on the way of every delivery.
     #[must_use]
     pub fn hold(&self, target: &Target, now: impl FnOnce() -> Timestamp) -> bool {
-        let is_used_up = || self.used_up.get(&target.account).is_some_and(|until| *until > now());
-        self.pauses.of_target(target).is_some() || !self.used_up.is_empty() && is_used_up()
+        self.pauses.of_target(target).is_some() || self.is_used_up(target.account, now)
+    }
+
+    /// Whether an account has had what it may have.
+    pub(crate) fn is_used_up(&self, account: AccountId, now: impl FnOnce() -> Timestamp) -> bool {
+        // Mostly nobody has.
+        !self.used_up.is_empty() && self.used_up.get(&account).is_some_and(|until| *until > now())
+    }
+
+    /// Accounts that have had what they may have.
+    pub(crate) fn used_up(&self, now: Timestamp) -> Vec<AccountId> {
+        self.used_up.iter().filter(|(_, until)| **until > now).map(|(account, _)| *account).collect()
     }
 
     /// When the next of them ends by itself.
@@ -49,8 +59,9 @@ pub async fn follow(parts: &Parts, changed: impl Fn()) {
     loop {
         tokio::time::sleep(FOLLOW_EVERY).await;
         let mut has_changed = false;
-        for refreshed in [parts.directory.refresh_pauses().await, parts.budgets.refresh().await] {
-            match refreshed {
+        let (directory, budgets) = (&parts.directory, &parts.budgets);
+        for looked in [directory.refresh_pauses().await, budgets.refresh().await, budgets.look_again().await] {
+            match looked {
                 Ok(is_news) => has_changed |= is_news,
                 Err(error) => tracing::warn!(%error, "what is paused, or who may have what, cannot be read now"),
             }

@@ -44,7 +44,10 @@ impl Parts {
     ) -> Option<Arc<Target>> {
         let target = self.directory.sendable(subscription)?;
         let taken = if attempts == 0 { Some(self.budgets.take(target.account).await?) } else { None };
-        if self.lease.covers(holder, target.timeout).await {
+        // What takes its time may outlast what was so before it.
+        if self.lease.covers(holder, target.timeout).await
+            && let Some(target) = self.directory.sendable(subscription)
+        {
             return Some(target);
         }
         if let Some(taken) = taken {

@@ -47,6 +47,8 @@ pub struct Summary {
     pub failed: u64,
     /// Subscriptions that became inactive.
     pub deactivated: u64,
+    /// Subscriptions that were held back at its end: by a pause, or since their account has had its events of the day.
+    pub held_back: u64,
 }
 
 impl Summary {
@@ -56,6 +58,7 @@ impl Summary {
         self.retried += other.retried;
         self.failed += other.failed;
         self.deactivated += other.deactivated;
+        self.held_back += other.held_back;
     }
 }
 
@@ -111,6 +114,9 @@ pub async fn run(
             Some(Err(error)) => first_error = Some(StoreError::Unavailable(error.to_string())),
         }
     }
+    let is_meant = |id: &SubscriptionId| only.is_none_or(|only| *id == only);
+    let held_back = parts.directory.held_back(pass.event.as_ref()).into_iter().filter(is_meant).count();
+    summary.held_back = u64::try_from(held_back).unwrap_or(u64::MAX);
     first_error.map_or(Ok(summary), Err)
 }
 

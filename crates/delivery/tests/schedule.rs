@@ -31,7 +31,12 @@ use hookcast_delivery::{
     service::{Resources, Service, Settings},
     target::Defaults,
 };
-use hookcast_store::{Location, PageRequest, Store, engine::Role, history::DeliveryRecord};
+use hookcast_store::{
+    Location, PageRequest, Store,
+    documents::{self, Expected, Kind},
+    engine::Role,
+    history::DeliveryRecord,
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -342,4 +347,29 @@ async fn what_is_beyond_a_days_budget_waits_for_the_next_day() {
     let deliveries = world.after_attempts(id, 6).await;
     assert_eq!(receiver.requests.load(Ordering::SeqCst), 6);
     assert_eq!(deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Waiting).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_gives_back_of_a_day_is_used_the_same_day() {
+    let quota = Quota { subscriptions: None, events_per_day: Some(3) };
+    let world = World::start_with(Settings { quota, ..settings() }).await;
+    let receiver = Receiver::failing(0).await;
+    let id = world.subscribe(&receiver.url, Options::default()).await;
+    for _ in 0..6 {
+        world.trigger().await;
+    }
+    let is_held = async || {
+        while world.service.dispatcher().parts().directory.can_send_to(id) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_held()).await.unwrap();
+    world.after_attempts(id, 3).await;
+    let budget = documents::all(&*world.store, Kind::Budgets).await.unwrap().pop().unwrap();
+    assert_eq!(budget.body, "3");
+    world.store.put_document(Kind::Budgets, &budget.name, "1".into(), Expected::Any).await.unwrap();
+    world.clock.move_to(world.clock.now().plus(Duration::from_secs(MINUTE)));
+    world.after_attempts(id, 5).await;
+    tokio::time::timeout(PATIENCE, is_held()).await.unwrap();
+    assert_eq!(receiver.requests.load(Ordering::SeqCst), 5);
 }

@@ -103,6 +103,17 @@ impl Why {
                 );
                 Self::of("limited", detail)
             }
+            (None, Some(Obstacle::Own(OwnLimit::Overloaded(most)))) => {
+                let detail = format!(
+                    "it waits for its turn: the callback was overloaded, and gets {most} at the same time for now"
+                );
+                Self::of("limited", detail)
+            }
+            (None, Some(Obstacle::Own(OwnLimit::Recovering))) => {
+                let detail =
+                    "it waits for its turn: the callback has just come back, and gets more from second to second";
+                Self::of("limited", detail)
+            }
             (None, _) => Self::of("queued", "it waits for its turn: for room, or within the limits of its host"),
         }
     }

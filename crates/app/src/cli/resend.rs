@@ -108,19 +108,25 @@ async fn make_pass(config: &Config, store: &Arc<dyn Store>, args: &Args) -> anyh
 
 /// What became of the deliveries, for people or for programs.
 fn report(summary: Summary, as_json: bool) -> anyhow::Result<()> {
-    let Summary { attempted, delivered, retried, failed, deactivated } = summary;
+    let Summary { attempted, delivered, retried, failed, deactivated, held_back } = summary;
     if as_json {
         return print(json!({
             "attempted": attempted, "delivered": delivered, "waiting": retried, "failed": failed,
-            "deactivated": deactivated
+            "deactivated": deactivated, "held_back": held_back
         }));
     }
     if attempted == 0 {
-        return print("nothing was due");
+        print(if held_back == 0 { "nothing was due" } else { "nothing was sent" })?;
+    } else {
+        print(format_args!(
+            "{attempted} tried: {delivered} delivered, {retried} wait for another try, {failed} failed for good"
+        ))?;
     }
-    print(format_args!(
-        "{attempted} tried: {delivered} delivered, {retried} wait for another try, {failed} failed for good"
-    ))?;
+    if held_back > 0 {
+        print(format_args!(
+            "{held_back} subscriptions are held back, since they are paused or their account has had its events of the day"
+        ))?;
+    }
     if deactivated > 0 {
         print(format_args!("{deactivated} subscriptions were deactivated"))?;
     }

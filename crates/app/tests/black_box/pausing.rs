@@ -71,7 +71,8 @@ async fn a_paused_host_gets_nothing_and_loses_nothing() {
         let refused = ada.post_to(&waits, "test", &json!({"send": true})).await.expect_problem(409);
         assert!(refused["detail"].as_str().unwrap().contains("moving house"), "{refused}");
         ada.post_to(&waits, "test", &json!({})).await.expect(200);
-        assert_eq!(home.resend(&["--all", "--failed"]).1["attempted"], 0);
+        let (_, said) = home.resend(&["--all", "--failed"]);
+        assert_eq!((&said["attempted"], &said["held_back"]), (&json!(0), &json!(2)));
         let seen = ada.subscription(&waits).await;
         assert_eq!(
             (&seen["waiting"], &seen["failure_count"], &seen["state"]),

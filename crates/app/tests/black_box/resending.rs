@@ -23,7 +23,7 @@ async fn a_pass_sends_what_is_due_and_says_so() {
 
     receiver.let_through(100);
     let (code, said) = home.resend(&[]);
-    let all = json!({"attempted": 40, "delivered": 40, "waiting": 0, "failed": 0, "deactivated": 0});
+    let all = json!({"attempted": 40, "delivered": 40, "waiting": 0, "failed": 0, "deactivated": 0, "held_back": 0});
     assert_eq!((code, said), (0, all));
     let arrived = receiver.take(40).await;
     assert!(arrived.iter().all(|received| received.verify(&secret).is_ok()));
@@ -45,14 +45,14 @@ async fn a_pass_tries_each_delivery_once_and_tells_of_failures() {
     // Those that fail are due again at once, and still wait for the next pass.
     let home = home.set("HOOKCAST_DELIVERY_RETRY_SCHEDULE", "0s,0s,0s");
     let (code, said) = home.resend(&["--all"]);
-    let counts = json!({"attempted": 20, "delivered": 0, "waiting": 20, "failed": 0, "deactivated": 0});
+    let counts = json!({"attempted": 20, "delivered": 0, "waiting": 20, "failed": 0, "deactivated": 0, "held_back": 0});
     assert_eq!((code, said), (2, counts));
     receiver.next_replies(vec![200_u16; 5]);
     let (code, said) = home.resend(&[]);
-    let counts = json!({"attempted": 20, "delivered": 5, "waiting": 15, "failed": 0, "deactivated": 0});
+    let counts = json!({"attempted": 20, "delivered": 5, "waiting": 15, "failed": 0, "deactivated": 0, "held_back": 0});
     assert_eq!((code, said), (2, counts));
     let (code, said) = home.resend(&[]);
-    let counts = json!({"attempted": 15, "delivered": 0, "waiting": 0, "failed": 15, "deactivated": 0});
+    let counts = json!({"attempted": 15, "delivered": 0, "waiting": 0, "failed": 15, "deactivated": 0, "held_back": 0});
     assert_eq!((code, said), (2, counts));
     assert_eq!(home.resend(&["--all"]).1["attempted"], 0);
     receiver.always(200);

@@ -166,10 +166,19 @@ impl Lane {
 
     /// Which of its own limits keeps the next attempt from starting now.
     pub(super) fn own_limit(&self, frame: Frame, now: Instant) -> Option<OwnLimit> {
-        let is_full = !self.is_narrow() && self.in_flight >= self.limit;
-        let is_early = || self.pace(frame, now).is_some_and(|pace| self.meter.ready_at(pace, 0, now) > now);
-        let in_flight = self.rules.max_in_flight.filter(|_| is_full).map(OwnLimit::InFlight);
-        in_flight.or_else(|| self.rules.rate_limit.filter(|_| is_early()).map(OwnLimit::Rate))
+        if !self.is_narrow() && self.in_flight >= self.limit {
+            if self.limit < self.most {
+                return Some(OwnLimit::Overloaded(self.limit));
+            }
+            // Where the node's own bound is the narrower one, it is that.
+            let own = self.rules.max_in_flight.filter(|_| self.most < frame.bounds.in_flight_per_lane);
+            if let Some(own) = own {
+                return Some(OwnLimit::InFlight(own));
+            }
+        }
+        let pace = self.pace(frame, now).filter(|pace| self.meter.ready_at(*pace, 0, now) > now)?;
+        let is_own = |rate: &f64| Pace::per_second(rate / f64::from(frame.nodes)) == pace;
+        Some(self.rules.rate_limit.filter(is_own).map_or(OwnLimit::Recovering, OwnLimit::Rate))
     }
 
     /// When there will be room for one more, where a rest or its pace is what it waits for.

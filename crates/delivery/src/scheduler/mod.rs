@@ -91,6 +91,10 @@ pub enum OwnLimit {
     InFlight(usize),
     /// So many attempts that begin in a second.
     Rate(f64),
+    /// So many attempts at the same time, since its callback has answered that it is overloaded, or not at all.
+    Overloaded(usize),
+    /// Its callback has just come back, and is sent more and more.
+    Recovering,
 }
 
 /// What is known about a subscription that bounds its lane.

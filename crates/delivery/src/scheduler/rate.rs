@@ -39,7 +39,8 @@ impl Pace {
         Some(Self::per_second(slower / f64::from(nodes)))
     }
 
-    fn per_second(rate: f64) -> Self {
+    /// So many attempts a second.
+    pub(super) fn per_second(rate: f64) -> Self {
         let interval = Duration::try_from_secs_f64(rate.recip()).unwrap_or(LONGEST_INTERVAL);
         let interval = interval.clamp(Duration::from_nanos(1), LONGEST_INTERVAL);
         Self { interval, tolerance: (Duration::from_secs(1) / 10).saturating_sub(interval) }
