@@ -10,6 +10,7 @@ use hookcast_core::{
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
+    fresh,
     known::Known,
     lanes::{self, More},
     rows::{SubscriptionKey, integer, receipts, receipts_text},
@@ -195,30 +196,22 @@ impl<'t> Intake<'t> {
             extra_text(event)?,
         ))?;
 
+        let first = next.position;
+        let mut lanes = Vec::with_capacity(new.recipients.len());
         let mut held = Vec::with_capacity(new.reserved.len());
         let mut reserved = new.reserved.iter().copied().peekable();
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO deliveries (position, event, subscription, state, due_at, holder, order_group, sequence)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO deliveries (position, event, subscription, state, due_at, order_group, sequence)
+             VALUES (?, ?, ?, 0, ?, ?, ?)",
         )?;
         for (index, recipient) in (0_u32..).zip(new.recipients.iter()) {
             let Some(lane) = self.known.keys.of(self.connection, recipient.subscription)? else {
                 return Err(StoreError::Corrupt(format!("{} is not in the catalogue", recipient.subscription)));
             };
+            lanes.push(lane);
             let position = next.position;
             next.position += 1;
             if reserved.next_if_eq(&index).is_some() {
-                let holder = integer(self.batch.holder.0);
-                insert.execute((
-                    integer(position),
-                    key,
-                    lane,
-                    1,
-                    None::<i64>,
-                    Some(holder),
-                    None::<i64>,
-                    None::<i64>,
-                ))?;
                 held.push(DeliveryId::from_position(event.time, position));
             } else {
                 let position = integer(position);
@@ -228,11 +221,18 @@ impl<'t> Intake<'t> {
                     None => false,
                 };
                 let due = (!waits_for_others).then(|| event.due_at().as_millis());
-                insert.execute((position, key, lane, 0, due, None::<i64>, group, group.map(|_| position)))?;
+                insert.execute((position, key, lane, due, group, group.map(|_| position)))?;
                 self.waiting.entry(lane).or_default().add(due);
             }
         }
         self.known.go_on_at(next);
+        if !lanes.is_empty() {
+            let holder = (!held.is_empty()).then_some(self.batch.holder);
+            fresh::keep(self.connection, integer(first), key, holder, &lanes)?;
+        }
+        if held.is_empty() {
+            self.known.unlisted.add_event(lanes.len());
+        }
         Ok(held)
     }
 

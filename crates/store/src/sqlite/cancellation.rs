@@ -34,8 +34,11 @@ pub(super) fn cancel(transaction: &Transaction<'_>, event: EventId, now: Timesta
 pub(super) fn is_cancelled(connection: &Connection, position: i64) -> Result<bool, StoreError> {
     Ok(connection
         .prepare_cached(
-            "SELECT 1 FROM deliveries d JOIN events e ON e.key = d.event
-             WHERE d.position = ? AND e.extra IS NOT NULL AND json_extract(e.extra, '$.cancelled_at') IS NOT NULL",
+            "SELECT 1 FROM events
+             WHERE key = COALESCE(
+                 (SELECT event FROM deliveries WHERE position = ?1),
+                 (SELECT event FROM fresh WHERE first_delivery <= ?1 ORDER BY first_delivery DESC LIMIT 1))
+             AND extra IS NOT NULL AND json_extract(extra, '$.cancelled_at') IS NOT NULL",
         )?
         .exists([position])?)
 }

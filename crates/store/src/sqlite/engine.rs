@@ -11,6 +11,7 @@ use hookcast_core::{
 
 use super::{
     SqliteStore, accept, cancellation,
+    fresh::Unlisted,
     outcomes::Outcomes,
     redelivery, work,
     writer::{Durability, Manner},
@@ -44,7 +45,15 @@ impl Engine for SqliteStore {
 
     async fn rescue(&self, now: Timestamp) -> Result<u64, StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write_relaxed(move |transaction| work::rescue(transaction, now, max_waiting)).await
+        self.write_on(Durability::Relaxed, move |transaction, known| {
+            known.forget();
+            let rescued = work::rescue(transaction, now, max_waiting)?;
+            if rescued > 0 {
+                known.unlisted = Unlisted::default();
+            }
+            Ok(rescued)
+        })
+        .await
     }
 
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
@@ -131,6 +140,11 @@ impl Engine for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write_relaxed(move |transaction| work::release(transaction, holder, &deliveries, now, max_waiting)).await
+        self.write_on(Durability::Relaxed, move |transaction, known| {
+            known.forget();
+            known.unlisted.add_event(deliveries.len());
+            work::release(transaction, holder, &deliveries, now, max_waiting)
+        })
+        .await
     }
 }

@@ -10,9 +10,13 @@ use hookcast_core::{
 use rusqlite::{Connection, Row, types::Value};
 
 use super::{
+    fresh,
     history::attempts,
     lanes, notices,
-    rows::{self, STATUS_COLUMNS, STATUS_TABLES, STATUS_WIDTH, natural, state_of, subscription_status},
+    rows::{
+        self, STATUS_COLUMNS, STATUS_TABLES, STATUS_WIDTH, SubscriptionKey, natural, state_code, state_of,
+        subscription_status,
+    },
 };
 use crate::{
     catalogue::SubscriptionStatus,
@@ -34,7 +38,7 @@ pub(super) fn export(
     after: Option<Place>,
     portion: Portion,
 ) -> Result<Exported, StoreError> {
-    let (columns, key, read) = reading(section);
+    let Some((columns, key, read)) = reading(section) else { return deliveries(connection, after, portion) };
     let sql = format!("SELECT {columns} WHERE {key} > ? ORDER BY {key}");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([key_of(section, after)?])?;
@@ -52,8 +56,9 @@ pub(super) fn export(
     Ok(exported)
 }
 
-/// What is read of a section from where, the key that puts it in order, and what makes an item of it.
-fn reading(section: Section) -> (String, &'static str, Reading) {
+/// What is read of a section from where, the key that puts it in order, and what makes an item of it; nothing for deliveries, which are
+/// in two tables.
+fn reading(section: Section) -> Option<(String, &'static str, Reading)> {
     let (columns, key, read): (&str, _, Reading) = match section {
         Section::Accounts => ("key, id, user_id, user_email, created_at, deleted_at FROM accounts", "key", account),
         Section::Tokens => (
@@ -64,17 +69,14 @@ fn reading(section: Section) -> (String, &'static str, Reading) {
         ),
         Section::Subscriptions => {
             let columns = format!("{STATUS_COLUMNS}, s.deleted_at, s.key FROM {STATUS_TABLES}");
-            return (columns, "s.key", subscription);
+            return Some((columns, "s.key", subscription));
         }
-        Section::Events => {
-            ("key, id, type, time, md5, payload, order_key, extra, first_delivery, deliveries FROM events", "key", event)
-        }
-        Section::Deliveries => (
-            "d.position, e.time, e.id, s.id, d.state, d.due_at, s.deleted_at IS NOT NULL, s.key, d.order_group, d.sequence
-             FROM deliveries d JOIN events e ON e.key = d.event JOIN subscriptions s ON s.key = d.subscription",
-            "d.position",
-            delivery,
+        Section::Events => (
+            "key, id, type, time, md5, payload, order_key, extra, first_delivery, deliveries FROM events",
+            "key",
+            event,
         ),
+        Section::Deliveries => return None,
         Section::Fingerprints => ("md5, event, first_at, expires_at FROM fingerprints", "md5", fingerprint),
         Section::IdempotencyKeys => {
             ("key, body_digest, receipts, expires_at FROM idempotency_keys", "key", idempotency_key)
@@ -87,7 +89,7 @@ fn reading(section: Section) -> (String, &'static str, Reading) {
         ),
         Section::Documents => ("key, kind, name, body FROM documents", "key", document),
     };
-    (columns.to_owned(), key, read)
+    Some((columns.to_owned(), key, read))
 }
 
 /// The key that a place stands for, or one before all others.
@@ -139,33 +141,110 @@ fn event(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
     }))
 }
 
-fn delivery(connection: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {
-    let position = row.get(0)?;
-    let event_time = Timestamp::from_millis(row.get(1)?);
-    let (state, due_at) = match (state_of(row.get(4)?)?, row.get(6)?) {
-        (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
-        (DeliveryState::Sending, false) if waits_for_others(connection, row)? => (DeliveryState::Waiting, None),
-        (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(event_time)),
-        (state, _) => (state, rows::time(row, 5)?),
+/// Deliveries by their positions. Those that are sent and not written are among them.
+fn deliveries(connection: &Connection, after: Option<Place>, portion: Portion) -> Result<Exported, StoreError> {
+    let Value::Integer(after) = key_of(Section::Deliveries, after)? else {
+        return Err(StoreError::Corrupt("a place among the deliveries is no number".into()));
     };
-    let place = match (state, row.get(8)?) {
-        (DeliveryState::Waiting, Some(group)) => Some(PlaceInOrder { group, sequence: natural(row.get(9)?) }),
-        _ => None,
-    };
-    Ok(Item::Delivery(DeliveryItem {
-        id: DeliveryId::from_position(event_time, natural(position)),
-        event: EventId::from_bytes(row.get(2)?),
-        subscription: SubscriptionId::from_bytes(row.get(3)?),
-        state,
-        due_at,
-        place,
-        attempts: attempts(connection, position)?,
-    }))
+    let unwritten = fresh::unwritten_after(connection, after)?;
+    let mut unwritten =
+        unwritten.into_iter().map(|(position, event, lane)| Kept::sent(position, event, lane)).peekable();
+    let mut statement = connection.prepare_cached(
+        "SELECT position, event, subscription, state, due_at, order_group, sequence FROM deliveries
+         WHERE position > ? ORDER BY position",
+    )?;
+    let mut written = statement.query([after])?;
+    let mut exported = Exported { items: Vec::new(), next: None };
+    let (mut bytes, mut next) = (0, written.next()?.map(Kept::read).transpose()?);
+    loop {
+        let behind = next.as_ref().map_or(i64::MAX, |kept| kept.position);
+        let (kept, is_written) = match unwritten.next_if(|kept| kept.position < behind) {
+            Some(kept) => (kept, false),
+            None => match next.take() {
+                Some(kept) => (kept, true),
+                None => return Ok(exported),
+            },
+        };
+        let place = kept.position;
+        let item = Item::Delivery(kept.item(connection)?);
+        bytes += item.size();
+        exported.items.push(item);
+        if portion.is_filled_by(exported.items.len(), bytes) {
+            exported.next = Some(Place(place.to_string()));
+            return Ok(exported);
+        }
+        if is_written {
+            next = written.next()?.map(Kept::read).transpose()?;
+        }
+    }
 }
 
-fn waits_for_others(connection: &Connection, row: &Row<'_>) -> Result<bool, StoreError> {
-    let Some(group) = row.get(8)? else { return Ok(false) };
-    lanes::has_earlier(connection, row.get(7)?, group, row.get(9)?)
+/// A delivery as it is kept.
+struct Kept {
+    position: i64,
+    /// Its event's key.
+    event: i64,
+    lane: SubscriptionKey,
+    state: i16,
+    due_at: Option<Timestamp>,
+    group: Option<i64>,
+    sequence: Option<i64>,
+}
+
+impl Kept {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            position: row.get(0)?,
+            event: row.get(1)?,
+            lane: row.get(2)?,
+            state: row.get(3)?,
+            due_at: rows::time(row, 4)?,
+            group: row.get(5)?,
+            sequence: row.get(6)?,
+        })
+    }
+
+    /// One that is sent and not written.
+    fn sent(position: i64, event: i64, lane: SubscriptionKey) -> Self {
+        let state = state_code(DeliveryState::Sending);
+        Self { position, event, lane, state, due_at: None, group: None, sequence: None }
+    }
+
+    fn item(self, connection: &Connection) -> Result<DeliveryItem, StoreError> {
+        let (time, event) =
+            connection.prepare_cached("SELECT time, id FROM events WHERE key = ?")?.query_row([self.event], |row| {
+                Ok((Timestamp::from_millis(row.get(0)?), EventId::from_bytes(row.get(1)?)))
+            })?;
+        let (subscription, is_deleted) = connection
+            .prepare_cached("SELECT id, deleted_at IS NOT NULL FROM subscriptions WHERE key = ?")?
+            .query_row([self.lane], |row| Ok((SubscriptionId::from_bytes(row.get(0)?), row.get(1)?)))?;
+        let (state, due_at) = match (state_of(self.state)?, is_deleted) {
+            (DeliveryState::Sending, true) => (DeliveryState::Cancelled, None),
+            (DeliveryState::Sending, false) if self.waits_for_others(connection)? => (DeliveryState::Waiting, None),
+            (DeliveryState::Sending, false) => (DeliveryState::Waiting, Some(time)),
+            (state, _) => (state, self.due_at),
+        };
+        let place = match (state, self.group, self.sequence) {
+            (DeliveryState::Waiting, Some(group), Some(sequence)) => {
+                Some(PlaceInOrder { group, sequence: natural(sequence) })
+            }
+            _ => None,
+        };
+        Ok(DeliveryItem {
+            id: DeliveryId::from_position(time, natural(self.position)),
+            event,
+            subscription,
+            state,
+            due_at,
+            place,
+            attempts: attempts(connection, self.position)?,
+        })
+    }
+
+    fn waits_for_others(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let (Some(group), Some(sequence)) = (self.group, self.sequence) else { return Ok(false) };
+        lanes::has_earlier(connection, self.lane, group, sequence)
+    }
 }
 
 fn fingerprint(_: &Connection, row: &Row<'_>) -> Result<Item, StoreError> {

@@ -12,7 +12,8 @@ use rusqlite::{Connection, Row, Transaction};
 use super::{
     SqliteStore, accept,
     cancellation::end_waiting,
-    rows::{self, integer, natural, small, state_code, state_of},
+    fresh::{self, Fresh},
+    rows::{self, Keys, SubscriptionKey, integer, natural, small, state_code, state_of},
 };
 use crate::{
     code::url,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Events that one purge takes away, so that no write waits long behind it.
-const PURGE_EVENTS: i64 = 200;
+const PURGE_EVENTS: usize = 200;
 
 /// About the bytes that a small event takes up.
 const ROOM_FOR_ONE: u64 = 1024;
@@ -42,10 +43,11 @@ impl History for SqliteStore {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, StoreError> {
-        let find = move |connection: &Connection| {
-            records(connection, "d.position = ?1 AND e.time = ?2", (integer(id.position()), id.time().as_millis()), 1)
-        };
-        self.read(find).await?.items.pop().ok_or(StoreError::NotFound)
+        self.read(move |connection| {
+            let record = record(connection, integer(id.position()))?;
+            record.filter(|record| record.id == id).ok_or(StoreError::NotFound)
+        })
+        .await
     }
 
     async fn deliveries(
@@ -55,15 +57,13 @@ impl History for SqliteStore {
         page: PageRequest,
     ) -> Result<Page<DeliveryRecord>, StoreError> {
         self.read(move |connection| {
+            let Some(lane) = Keys::default().of(connection, subscription)? else {
+                return Ok(Page { items: Vec::new(), next: None });
+            };
             let before = page.cursor.map_or(i64::MAX, Cursor::key);
-            let state = state.map(state_code);
-            records(
-                connection,
-                "d.subscription = (SELECT key FROM subscriptions WHERE id = ?1) AND d.position < ?2
-                 AND (?3 IS NULL OR d.state = ?3) ORDER BY d.position DESC LIMIT ?4",
-                (subscription.to_bytes(), before, state, i64::from(page.limit) + 1),
-                page.limit,
-            )
+            let one_more = usize::try_from(page.limit).unwrap_or(usize::MAX).saturating_add(1);
+            let positions = latest(connection, lane, state, before, one_more)?;
+            records(connection, positions, page.limit)
         })
         .await
     }
@@ -91,13 +91,9 @@ fn event(connection: &Connection, id: EventId, page: PageRequest) -> Result<Even
     let row = found.next()?.ok_or(StoreError::NotFound)?;
     let event = rows::event(row, 0)?;
     let (first, total): (i64, i64) = (row.get(7)?, row.get(8)?);
-    let after = page.cursor.map_or(first - 1, Cursor::key);
-    let deliveries = records(
-        connection,
-        "d.position > ?1 AND d.position >= ?2 AND d.position < ?3 ORDER BY d.position LIMIT ?4",
-        (after, first, first + total, i64::from(page.limit) + 1),
-        page.limit,
-    )?;
+    let begin = page.cursor.map_or(first, |cursor| cursor.key().saturating_add(1)).max(first);
+    let end = (first + total).min(begin.saturating_add(i64::from(page.limit) + 1));
+    let deliveries = records(connection, begin..end, page.limit)?;
     Ok(EventRecord { event, total: natural(total), deliveries })
 }
 
@@ -130,50 +126,115 @@ fn events(connection: &Connection, query: &EventQuery) -> Result<Vec<Event>, Sto
     Ok(events)
 }
 
+/// The positions of a subscription's deliveries before a position, the last ones first.
+fn latest(
+    connection: &Connection,
+    lane: SubscriptionKey,
+    state: Option<DeliveryState>,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<i64>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT l.position FROM listed l JOIN deliveries d ON d.position = l.position
+         WHERE l.subscription = ?1 AND l.position < ?2 AND (?3 IS NULL OR d.state = ?3) ORDER BY l.position DESC LIMIT ?4",
+    )?;
+    let limit_of_listed = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut listed = statement
+        .query_map((lane, before, state.map(state_code), limit_of_listed), |row| row.get(0))?
+        .collect::<Result<Vec<i64>, _>>()?
+        .into_iter()
+        .peekable();
+    let mut unlisted = fresh::unlisted(connection, lane, before)?.into_iter().peekable();
+    let mut latest = Vec::new();
+    while latest.len() < limit {
+        let next = listed.peek().copied();
+        match unlisted.next_if(|position| next.is_none_or(|next| *position > next)) {
+            Some(position) if is_in_state(connection, position, state)? => latest.push(position),
+            Some(_) => {}
+            None => match listed.next() {
+                Some(position) => latest.push(position),
+                None => break,
+            },
+        }
+    }
+    Ok(latest)
+}
+
+/// Deliveries by their positions.
 fn records(
     connection: &Connection,
-    condition: &str,
-    parameters: impl rusqlite::Params,
+    positions: impl IntoIterator<Item = i64>,
     limit: u32,
 ) -> Result<Page<DeliveryRecord>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT d.position, e.time, e.id, e.type, s.id, a.user_id, s.url, s.is_active, d.state, d.due_at,
-             (SELECT probe_at FROM lanes WHERE subscription = s.key)
-         FROM deliveries d JOIN events e ON e.key = d.event JOIN subscriptions s ON s.key = d.subscription
-             JOIN accounts a ON a.key = s.account
-         WHERE {condition}"
-    ))?;
-    let mut found = statement.query(parameters)?;
     let mut records = Vec::new();
-    while let Some(row) = found.next()? {
-        let position: i64 = row.get(0)?;
-        let state = state_of(row.get(8)?)?;
-        let while_waiting = |index| -> Result<Option<Timestamp>, StoreError> {
-            let time: Option<i64> = row.get(index)?;
-            Ok(time.filter(|_| state == DeliveryState::Waiting).map(Timestamp::from_millis))
-        };
-        let record = DeliveryRecord {
-            id: DeliveryId::from_position(Timestamp::from_millis(row.get(1)?), natural(position)),
-            event: EventId::from_bytes(row.get(2)?),
-            event_type: row.get(3)?,
-            subscription: SubscriptionId::from_bytes(row.get(4)?),
-            user_id: row.get(5)?,
-            url: url(row.get(6)?),
-            is_active: row.get(7)?,
-            state,
-            due_at: while_waiting(9)?,
-            probe_at: while_waiting(10)?,
-            attempts: attempts(connection, position)?,
-        };
-        records.push((natural(position), record));
+    for position in positions {
+        records.extend(record(connection, position)?.map(|record| (natural(position), record)));
     }
     Ok(Page::from_rows(records, limit))
+}
+
+/// What is written of a delivery, or what its fresh event says of it.
+struct Written {
+    /// Its event's key.
+    event: i64,
+    lane: SubscriptionKey,
+    state: DeliveryState,
+    due_at: Option<Timestamp>,
+}
+
+impl Written {
+    fn at(connection: &Connection, position: i64) -> Result<Option<Self>, StoreError> {
+        let mut statement = connection
+            .prepare_cached("SELECT event, subscription, state, due_at FROM deliveries WHERE position = ?")?;
+        if let Some(row) = statement.query([position])?.next()? {
+            let (event, lane, state) = (row.get(0)?, row.get(1)?, state_of(row.get(2)?)?);
+            return Ok(Some(Self { event, lane, state, due_at: rows::time(row, 3)? }));
+        }
+        let Some(fresh) = Fresh::at(connection, position)? else { return Ok(None) };
+        let lane = fresh.positions().zip(fresh.lanes(connection)?).find(|(other, _)| *other == position);
+        let sending = |(_, lane)| Self { event: fresh.event, lane, state: DeliveryState::Sending, due_at: None };
+        Ok(lane.map(sending))
+    }
+}
+
+fn is_in_state(connection: &Connection, position: i64, state: Option<DeliveryState>) -> Result<bool, StoreError> {
+    let Some(state) = state else { return Ok(true) };
+    Ok(Written::at(connection, position)?.is_some_and(|written| written.state == state))
+}
+
+/// The delivery at a position, if there is one.
+fn record(connection: &Connection, position: i64) -> Result<Option<DeliveryRecord>, StoreError> {
+    let Some(Written { event, lane, state, due_at }) = Written::at(connection, position)? else { return Ok(None) };
+    let mut statement = connection.prepare_cached(
+        "SELECT e.time, e.id, e.type, s.id, a.user_id, s.url, s.is_active, l.probe_at
+         FROM subscriptions s JOIN accounts a ON a.key = s.account JOIN lanes l ON l.subscription = s.key, events e
+         WHERE s.key = ? AND e.key = ?",
+    )?;
+    let mut found = statement.query([lane, event])?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    let while_waiting = |time: Option<Timestamp>| time.filter(|_| state == DeliveryState::Waiting);
+    Ok(Some(DeliveryRecord {
+        id: DeliveryId::from_position(Timestamp::from_millis(row.get(0)?), natural(position)),
+        event: EventId::from_bytes(row.get(1)?),
+        event_type: row.get(2)?,
+        subscription: SubscriptionId::from_bytes(row.get(3)?),
+        user_id: row.get(4)?,
+        url: url(row.get(5)?),
+        is_active: row.get(6)?,
+        state,
+        due_at: while_waiting(due_at),
+        probe_at: while_waiting(rows::time(row, 7)?),
+        attempts: attempts(connection, position)?,
+    }))
 }
 
 /// A delivery's attempts, the first one first.
 pub(super) fn attempts(connection: &Connection, position: i64) -> Result<Vec<Attempt>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT number, time, latency_ms, status, failure, detail FROM attempts WHERE delivery = ? ORDER BY number",
+        "SELECT 1 AS number, tried_at, latency_ms, status, NULL, answer FROM deliveries
+         WHERE position = ?1 AND tried_at IS NOT NULL
+         UNION ALL SELECT number, time, latency_ms, status, failure, detail FROM attempts WHERE delivery = ?1
+         ORDER BY number",
     )?;
     let mut found = statement.query([position])?;
     let mut attempts = Vec::new();
@@ -207,22 +268,15 @@ fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Re
             .prepare_cached(&format!("DELETE FROM {table} WHERE expires_at <= ?"))?
             .execute([now.as_millis()])?;
     }
-    // Keys follow the time of acceptance, so that the oldest events are the first ones. Those that are being sent are
-    // passed over, or enough of them would keep all others.
-    let old: Vec<(i64, i64, i64)> = transaction
-        .prepare_cached(
-            "SELECT key, first_delivery, first_delivery + deliveries FROM
-                 (SELECT * FROM events WHERE key NOT IN (SELECT event FROM deliveries WHERE holder IS NOT NULL)
-                  ORDER BY key LIMIT ?)
-             WHERE time < ?",
-        )?
-        .query_map((PURGE_EVENTS, before.as_millis()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut purged = Purged { more: old.len() == usize::try_from(PURGE_EVENTS).unwrap_or(0), ..Purged::default() };
+    let old = oldest(transaction, before)?;
+    let mut purged = Purged { more: old.len() == PURGE_EVENTS, ..Purged::default() };
     for (event, first, end) in old {
         purged.expired += expire(transaction, first, end)?;
         for sql in [
             "DELETE FROM attempts WHERE delivery >= ? AND delivery < ?",
+            "DELETE FROM listed WHERE (subscription, position) IN (
+                 SELECT subscription, position FROM deliveries WHERE position >= ? AND position < ?)",
+            "DELETE FROM fresh WHERE first_delivery >= ? AND first_delivery < ?",
             "DELETE FROM deliveries WHERE position >= ? AND position < ?",
         ] {
             transaction.prepare_cached(sql)?.execute((first, end))?;
@@ -232,6 +286,32 @@ fn purge(transaction: &Transaction<'_>, before: Timestamp, now: Timestamp) -> Re
         purged.events += 1;
     }
     Ok(purged)
+}
+
+/// The first of the events that were accepted before a time: key, position of the first delivery and that behind the last. Those that
+/// are being sent are passed over, or enough of them would keep all others.
+fn oldest(connection: &Connection, before: Timestamp) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    // Keys follow the time of acceptance, so that the oldest events are the first ones.
+    let mut statement = connection.prepare_cached(
+        "SELECT key, first_delivery, first_delivery + deliveries, time FROM events
+         WHERE key NOT IN (SELECT event FROM deliveries WHERE holder IS NOT NULL) ORDER BY key",
+    )?;
+    let mut found = statement.query([])?;
+    let mut oldest = Vec::new();
+    while oldest.len() < PURGE_EVENTS
+        && let Some(row) = found.next()?
+        && row.get::<_, i64>(3)? < before.as_millis()
+    {
+        let first = row.get(1)?;
+        let is_sent = match Fresh::at(connection, first)? {
+            Some(fresh) => !fresh.is_written(connection)?,
+            None => false,
+        };
+        if !is_sent {
+            oldest.push((row.get(0)?, first, row.get(2)?));
+        }
+    }
+    Ok(oldest)
 }
 
 /// Takes what still waits among these deliveries out of the lanes, counted as expired.

@@ -185,6 +185,7 @@ impl<'t> Import<'t> {
         if inserted == 0 {
             return Ok(());
         }
+        self.transaction.prepare_cached("INSERT INTO listed VALUES (?, ?)")?.execute([lane, position])?;
         for attempt in &item.attempts {
             insert_attempt(self.transaction, position, attempt)?;
         }

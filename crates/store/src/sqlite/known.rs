@@ -4,6 +4,7 @@ use hookcast_core::clock::Timestamp;
 use rusqlite::Connection;
 
 use super::{
+    fresh::Unlisted,
     rows::{Keys, natural},
     work,
 };
@@ -21,6 +22,8 @@ pub(super) struct Known {
     next: Option<Next>,
     /// The keys of subscriptions.
     pub(super) keys: Keys,
+    /// How much is to be listed, which it counts and does not forget.
+    pub(super) unlisted: Unlisted,
 }
 
 /// Where the next event and the next delivery go.
@@ -35,7 +38,7 @@ pub(super) struct Next {
 impl Known {
     /// Forgets everything that the tables say.
     pub(super) fn forget(&mut self) {
-        *self = Self { others: self.others, ..Self::default() };
+        *self = Self { others: self.others, unlisted: self.unlisted, ..Self::default() };
     }
 
     /// Forgets everything if another connection has committed. Nobody else can until the transaction ends in which it is asked.
@@ -94,8 +97,11 @@ impl Next {
         let read = |sql: &str| -> Result<i64, StoreError> {
             Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
         };
-        let position =
-            read("SELECT MAX(COALESCE((SELECT MAX(position) FROM deliveries), 0), purged_to) + 1 FROM retention")?;
+        let position = read(
+            "SELECT MAX(purged_to, COALESCE((SELECT MAX(position) FROM deliveries), 0), COALESCE((
+                 SELECT first_delivery + deliveries - 1 FROM fresh ORDER BY first_delivery DESC LIMIT 1), 0)) + 1
+             FROM retention",
+        )?;
         Ok(Self { event: read("SELECT COALESCE(MAX(key), 0) + 1 FROM events")?, position: natural(position) })
     }
 }

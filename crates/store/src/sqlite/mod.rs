@@ -13,6 +13,7 @@ mod catalogue;
 mod documents;
 mod engine;
 mod export;
+mod fresh;
 mod history;
 mod import;
 mod known;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Transaction};
 use super::{
     cancellation,
     catalogue::{deactivate, touch},
+    fresh::Fresh,
     known::Known,
     lanes::{self, More},
     notices,
@@ -34,6 +35,8 @@ pub(super) struct Outcomes<'t> {
     known: &'t mut Known,
     /// Subscriptions that are known to have no failures: a success tells nothing new of them.
     healthy: BTreeSet<SubscriptionKey>,
+    /// The fresh event that was found last: an event's deliveries often end together.
+    fresh: Option<Fresh>,
 }
 
 impl<'t> Outcomes<'t> {
@@ -45,7 +48,7 @@ impl<'t> Outcomes<'t> {
         now: Timestamp,
         max_waiting: u64,
     ) -> Self {
-        Self { transaction, known, holder, policy, now, max_waiting, healthy: BTreeSet::new() }
+        Self { transaction, known, holder, policy, now, max_waiting, healthy: BTreeSet::new(), fresh: None }
     }
 
     pub(super) fn record(mut self, outcomes: &[Outcome]) -> Result<Finished, StoreError> {
@@ -53,7 +56,6 @@ impl<'t> Outcomes<'t> {
         for outcome in outcomes {
             match self.known.keys.of(self.transaction, outcome.subscription)? {
                 Some(lane) if self.settle(outcome, lane)? => {
-                    insert_attempt(self.transaction, integer(outcome.delivery.position()), &outcome.attempt)?;
                     self.update_health(outcome, lane, &mut finished)?;
                 }
                 _ => finished.ignored += 1,
@@ -67,27 +69,14 @@ impl<'t> Outcomes<'t> {
 
     /// Gives the delivery its new state, if it is held; answers whether it was. One that would be tried again is cancelled where its
     /// subscription is deleted, or its event cancelled.
-    fn settle(&self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {
+    fn settle(&mut self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {
         let (state, due) = match outcome.verdict.next {
             Next::Delivered => (DeliveryState::Delivered, None),
             Next::Failed => (DeliveryState::Failed, None),
             Next::RetryAt(_) if self.is_given_up(outcome, lane)? => (DeliveryState::Cancelled, None),
             Next::RetryAt(time) => (DeliveryState::Waiting, Some(time.as_millis())),
         };
-        let settled = self
-            .transaction
-            .prepare_cached(
-                "UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, holder = NULL
-                 WHERE position = ? AND state = 1 AND holder = ?",
-            )?
-            .execute((
-                state_code(state),
-                outcome.attempt.number,
-                due,
-                integer(outcome.delivery.position()),
-                integer(self.holder.0),
-            ))?;
-        if settled == 0 {
+        if !self.write_fresh(outcome, lane, state, due)? && !self.update(outcome, state, due)? {
             return Ok(false);
         }
         if due.is_some() {
@@ -97,6 +86,69 @@ impl<'t> Outcomes<'t> {
             lanes::refresh(self.transaction, lane)?;
         }
         Ok(true)
+    }
+
+    /// Writes a delivery that was sent as soon as it was accepted, and with it its attempt; answers whether it is one.
+    fn write_fresh(
+        &mut self,
+        outcome: &Outcome,
+        lane: SubscriptionKey,
+        state: DeliveryState,
+        due: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let position = integer(outcome.delivery.position());
+        if self.fresh.is_none_or(|fresh| !fresh.positions().contains(&position)) {
+            self.fresh = Fresh::at(self.transaction, position)?;
+        }
+        let Some(fresh) = self.fresh.filter(|fresh| fresh.is_sent_by(self.holder)) else { return Ok(false) };
+        let attempt = &outcome.attempt;
+        let answer = match &attempt.result {
+            AttemptResult::Answered(answer) => Some(answer),
+            AttemptResult::Unanswered { .. } => None,
+        };
+        let written = self
+            .transaction
+            .prepare_cached(
+                "INSERT INTO deliveries
+                     (position, event, subscription, state, attempts, due_at, tried_at, latency_ms, status, answer)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (position) DO NOTHING",
+            )?
+            .execute((
+                position,
+                fresh.event,
+                lane,
+                state_code(state),
+                attempt.number,
+                due,
+                answer.map(|_| attempt.time.as_millis()),
+                answer.map(|_| attempt.latency_ms),
+                answer.map(|answer| answer.status),
+                answer.map(|answer| &answer.excerpt),
+            ))?;
+        if written == 0 {
+            return Ok(false);
+        }
+        if answer.is_none() {
+            insert_attempt(self.transaction, position, attempt)?;
+        }
+        self.known.unlisted.add(fresh.work());
+        Ok(true)
+    }
+
+    /// Gives a written delivery its new state, if it is held; answers whether it was.
+    fn update(&self, outcome: &Outcome, state: DeliveryState, due: Option<i64>) -> Result<bool, StoreError> {
+        let position = integer(outcome.delivery.position());
+        let updated = self
+            .transaction
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, holder = NULL
+                 WHERE position = ? AND state = 1 AND holder = ?",
+            )?
+            .execute((state_code(state), outcome.attempt.number, due, position, integer(self.holder.0)))?;
+        if updated > 0 {
+            insert_attempt(self.transaction, position, &outcome.attempt)?;
+        }
+        Ok(updated > 0)
     }
 
     fn is_given_up(&self, outcome: &Outcome, lane: SubscriptionKey) -> Result<bool, StoreError> {

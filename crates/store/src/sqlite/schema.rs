@@ -15,7 +15,7 @@ use super::location::make_folder;
 use crate::{Limits, error::StoreError};
 
 /// The migrations in order. The file's `user_version` is the number of the last one that it has.
-const MIGRATIONS: [(u32, &str); 7] = [
+const MIGRATIONS: [(u32, &str); 8] = [
     (1, include_str!("migrations/0001_initial.sql")),
     (2, include_str!("migrations/0002_copying.sql")),
     (3, include_str!("migrations/0003_trust.sql")),
@@ -23,6 +23,7 @@ const MIGRATIONS: [(u32, &str); 7] = [
     (5, include_str!("migrations/0005_deleted_accounts.sql")),
     (6, include_str!("migrations/0006_documents.sql")),
     (7, include_str!("migrations/0007_extra.sql")),
+    (8, include_str!("migrations/0008_fresh.sql")),
 ];
 
 /// Says in the file's header that it is Hookcast's: "Hook".
@@ -139,7 +140,7 @@ mod tests {
             let connection = open_for_writing(&path, Limits::default()).unwrap();
             let pragma =
                 |name: &str| -> i64 { connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap() };
-            assert_eq!(pragma("user_version"), 7);
+            assert_eq!(pragma("user_version"), 8);
             assert_eq!(pragma("auto_vacuum"), 2);
             assert_eq!(pragma("synchronous"), 2);
         }

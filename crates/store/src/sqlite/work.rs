@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::Valu
 
 use super::{
     cancellation::is_cancelled,
+    fresh,
     known::Known,
     lanes::{self, More},
     rows::{self, SubscriptionKey, integer, natural, small, state_code},
@@ -79,6 +80,7 @@ pub(super) fn end(
     max_waiting: u64,
 ) -> Result<u64, StoreError> {
     transaction.prepare_cached("DELETE FROM incarnations WHERE key = ?")?.execute([integer(holder.0)])?;
+    fresh::write_all_of(transaction, holder)?;
     let held: Vec<i64> = transaction
         .prepare_cached("SELECT position FROM deliveries WHERE holder = ?")?
         .query_map([integer(holder.0)], |row| row.get(0))?
@@ -112,17 +114,18 @@ pub(super) fn release(
     max_waiting: u64,
 ) -> Result<(), StoreError> {
     for delivery in deliveries {
-        if is_held(transaction, *delivery, holder)? {
-            give_back(transaction, integer(delivery.position()), now, max_waiting)?;
+        let position = integer(delivery.position());
+        if is_held(transaction, position, holder)? || fresh::write(transaction, position, holder)? {
+            give_back(transaction, position, now, max_waiting)?;
         }
     }
     Ok(())
 }
 
-fn is_held(connection: &Connection, delivery: DeliveryId, holder: Incarnation) -> Result<bool, StoreError> {
+fn is_held(connection: &Connection, position: i64, holder: Incarnation) -> Result<bool, StoreError> {
     Ok(connection
         .prepare_cached("SELECT 1 FROM deliveries WHERE position = ? AND state = 1 AND holder = ?")?
-        .exists((integer(delivery.position()), integer(holder.0)))?)
+        .exists((position, integer(holder.0)))?)
 }
 
 /// Makes a held delivery due at once, or as soon as those before it have ended; that of a deleted subscription, or of a cancelled
@@ -327,46 +330,52 @@ impl Found {
 
 const CLAIMED_COLUMNS: &str =
     "SELECT d.position, d.state, d.attempts, d.order_group, e.key, e.id, e.type, e.time, e.md5, e.payload, e.order_key, e.extra
-     FROM deliveries d JOIN events e ON e.key = d.event WHERE d.subscription = ?";
+     FROM deliveries d JOIN events e ON e.key = d.event WHERE d.subscription = ?1";
 
 /// Without a limit: whoever reads stops when there is enough, and SQLite would plan anew for each limit.
 fn due_sql(lane: SubscriptionKey, now: Timestamp) -> (String, Vec<Value>) {
-    let sql = format!("{CLAIMED_COLUMNS} AND d.state = 0 AND d.due_at <= ? ORDER BY d.due_at");
+    let sql = format!("{CLAIMED_COLUMNS} AND d.state = 0 AND d.due_at <= ?2 ORDER BY d.due_at");
     (sql, vec![lane.into(), now.as_millis().into()])
 }
 
 /// What follows a head in its group. Of its own accord none of them is due.
 fn followers_sql(lane: SubscriptionKey, group: i64, head: i64) -> (String, Vec<Value>) {
     let sql = format!(
-        "{CLAIMED_COLUMNS} AND d.order_group = ? AND d.state < 2 AND d.sequence > (SELECT sequence FROM deliveries WHERE position = ?)
+        "{CLAIMED_COLUMNS} AND d.order_group = ?2 AND d.state < 2 AND d.sequence > (SELECT sequence FROM deliveries WHERE position = ?3)
          ORDER BY d.sequence"
     );
     (sql, vec![lane.into(), group.into(), head.into()])
 }
 
+/// What waits, and where it is asked for what has failed, too: each state has an index of its own.
 fn pass_sql(lane: SubscriptionKey, pass: &Pass, limit: usize, now: Timestamp) -> (String, Vec<Value>) {
-    let mut parameters: Vec<Value> = vec![lane.into()];
-    let mut sql = CLAIMED_COLUMNS.to_owned();
-    sql += if pass.failed { " AND d.state IN (0, 3)" } else { " AND d.state = 0" };
-    // What waits for others goes when they have ended.
-    sql += " AND (d.state = 3 OR d.due_at IS NOT NULL)";
-    let mut and = |condition: &str, value: Value| {
-        sql += condition;
+    let after = integer(pass.after.map_or(0, DeliveryId::position));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut parameters: Vec<Value> = vec![lane.into(), now.as_millis().into(), after.into(), limit.into()];
+    let mut parameter = |value: Value| {
         parameters.push(value);
+        parameters.len()
     };
     // What is scheduled goes at its time.
-    let scheduled = " AND (e.extra IS NULL OR COALESCE(json_extract(e.extra, '$.deliver_at'), 0) <= ?)";
-    and(scheduled, now.as_millis().into());
-    and(" AND d.position > ?", integer(pass.after.map_or(0, DeliveryId::position)).into());
-    if let Some(due_by) = pass.due_by {
-        and(" AND (d.state = 3 OR d.due_at <= ?)", due_by.as_millis().into());
-    }
+    let mut conditions =
+        " AND d.position > ?3 AND (e.extra IS NULL OR COALESCE(json_extract(e.extra, '$.deliver_at'), 0) <= ?2)"
+            .to_owned();
     if let Some(event) = &pass.event {
-        and(" AND e.type = ?", event.as_str().to_owned().into());
+        conditions += &format!(" AND e.type = ?{}", parameter(event.as_str().to_owned().into()));
     }
     if let Some(since) = pass.since {
-        and(" AND e.time >= ?", since.as_millis().into());
+        conditions += &format!(" AND e.time >= ?{}", parameter(since.as_millis().into()));
     }
-    and(" ORDER BY d.position LIMIT ?", Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let waits = match pass.due_by {
+        Some(due_by) => format!("d.state = 0 AND +d.due_at <= ?{}", parameter(due_by.as_millis().into())),
+        // What waits for others goes when they have ended.
+        None => "d.state = 0 AND d.due_at IS NOT NULL".to_owned(),
+    };
+    let first_of =
+        |state: &str| format!("SELECT * FROM ({CLAIMED_COLUMNS} AND {state}{conditions} ORDER BY d.position LIMIT ?4)");
+    let mut sql = first_of(&waits);
+    if pass.failed {
+        sql += &format!(" UNION ALL {} ORDER BY position LIMIT ?4", first_of("d.state = 3"));
+    }
     (sql, parameters)
 }

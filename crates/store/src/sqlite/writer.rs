@@ -6,7 +6,7 @@ use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::mpsc, thread};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::known::Known;
+use super::{fresh::Unlisted, known::Known};
 use crate::error::StoreError;
 
 /// How many writes may wait before more are refused; as many again may be put off.
@@ -239,6 +239,7 @@ fn write_groups(mut connection: Connection, messages: mpsc::Receiver<Message>) {
         for job in group.jobs {
             job.conclude(committed.clone());
         }
+        list(&mut connection, &mut known, &mut is_synced);
         if let Some(pages) = group.vacuum
             && let Err(error) = connection.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
         {
@@ -250,6 +251,23 @@ fn write_groups(mut connection: Connection, messages: mpsc::Receiver<Message>) {
             let _ = reply.send(());
             return;
         }
+    }
+}
+
+/// Lists deliveries when there are enough, while nobody waits for it.
+fn list(connection: &mut Connection, known: &mut Known, is_synced: &mut bool) {
+    if !known.unlisted.are_many() {
+        return;
+    }
+    let mut list = || -> Result<(), StoreError> {
+        set_synced(connection, false, is_synced)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        known.unlisted.list(&transaction)?;
+        Ok(transaction.commit()?)
+    };
+    if let Err(error) = list() {
+        tracing::warn!(%error, "deliveries cannot be listed now; it is tried again");
+        known.unlisted = Unlisted::default();
     }
 }
 
