@@ -26,6 +26,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     directory::{Audience, Recipients},
     dispatcher::Dispatcher,
+    holds::Holds,
     parts::Messages,
     scheduler::Work,
     target::Target,
@@ -40,6 +41,13 @@ const FILTERED_AT_ONCE: usize = 16 * 1024;
 
 /// The least time between two words to the log on refusals.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long events wait at the most, before they are stored, for room in which they can be sent at once. What is sent from memory costs
+/// a fraction of what is left in the store and fetched from there.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// They do where there is none for one in so many of their deliveries.
+const WORTH_WAITING: usize = 4;
 
 /// How long an idempotency key is remembered.
 pub const REMEMBER_KEY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -139,6 +147,7 @@ impl Acceptor {
         idempotency: Option<&Idempotency>,
     ) -> Result<Accepted, AcceptError> {
         let parts = self.dispatcher.parts();
+        self.wait_for_room(submissions).await;
         let mut result = Err(AcceptError::StaleCatalogue);
         for _ in 0..TRIES {
             let (batch, reserved) = self.reserve(submissions, idempotency);
@@ -180,6 +189,48 @@ impl Acceptor {
         self.dispatcher.meter().count_accepted(new as u64);
     }
 
+    /// Waits a moment for room, where there will be much more then.
+    async fn wait_for_room(&self, submissions: &[Submission]) {
+        let until = Instant::now() + MOMENT;
+        let mut was_told = false;
+        loop {
+            // It hears what is told from now on, and so of all room that comes after the look.
+            let told = self.dispatcher.room();
+            if !self.is_crowded(submissions) {
+                return;
+            }
+            if tokio::time::timeout_at(until, told).await.is_err() {
+                if !was_told {
+                    self.dispatcher.scheduler().hurry(Instant::now());
+                }
+                return;
+            }
+            was_told = true;
+        }
+    }
+
+    /// Whether many of those who get these events have no room, and will soon.
+    fn is_crowded(&self, submissions: &[Submission]) -> bool {
+        let parts = self.dispatcher.parts();
+        let types = submissions.iter().map(|submission| &submission.event.event_type);
+        let (_, audiences, holds) = parts.directory.audiences(types);
+        let (now, time) = (Instant::now(), parts.clock.now());
+        let (mut all, mut crowded) = (0, 0);
+        let mut scheduler = self.dispatcher.scheduler();
+        for (submission, audience) in submissions.iter().zip(&audiences) {
+            let is_plain =
+                submission.about.is_none() && submission.only.is_none() && submission.event.account().is_none();
+            if !is_plain || submission.event.due_at() > time {
+                continue;
+            }
+            for target in audience.everybody().iter().filter(|target| may_be_held(target, &holds, time)) {
+                all += 1;
+                crowded += usize::from(scheduler.is_crowded(target.subscription, &target.lane, now));
+            }
+        }
+        crowded > 0 && crowded * WORTH_WAITING >= all
+    }
+
     /// Chooses who gets what, and reserves room for as many deliveries as can go at once.
     fn reserve(&self, submissions: &[Submission], idempotency: Option<&Idempotency>) -> (Batch, Reserved) {
         let parts = self.dispatcher.parts();
@@ -200,7 +251,7 @@ impl Acceptor {
             let mut lanes = ReservedLanes { targets: Vec::new(), size };
             let mut reserved = Vec::new();
             for (index, target) in (0_u32..).zip(targets.iter()) {
-                if !target.is_active || !is_due || holds.hold(target, || time) {
+                if !is_due || !target.is_active || holds.hold(target, || time) {
                     room.is_fetched |= target.is_fetched;
                     continue;
                 }
@@ -281,6 +332,11 @@ impl Acceptor {
             self.dispatcher.wake();
         }
     }
+}
+
+/// Whether a delivery to a target may go from memory, if there is room.
+fn may_be_held(target: &Target, holds: &Holds, now: Timestamp) -> bool {
+    target.is_active && target.ordering == Ordering::None && !holds.hold(target, || now)
 }
 
 /// The room that a batch has reserved.

@@ -110,6 +110,12 @@ impl Audience {
         later.chain(filtered).collect()
     }
 
+    /// Those who get every event of the type.
+    #[must_use]
+    pub fn everybody(&self) -> &[Arc<Target>] {
+        &self.all.targets
+    }
+
     /// Whether somebody has a filter, so that finding out who gets an event takes time.
     #[must_use]
     pub fn has_filters(&self) -> bool {

@@ -19,7 +19,7 @@ use hookcast_store::{
     engine::{Claim, DueQuery, Incarnation, Which},
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, futures::Notified, watch},
     time::Instant,
 };
 
@@ -52,6 +52,8 @@ pub struct Dispatcher {
     /// Given away at the end, so that the recorder sees that nothing more will come.
     recorder: Mutex<Option<Recorder>>,
     wake: Notify,
+    /// Tells that there may be room again, after what is in the store has had its turn.
+    has_room: Notify,
     /// When the scheduler wants to be woken.
     timer: watch::Sender<Option<Instant>>,
     /// When the loop looks next by itself, in ms.
@@ -69,6 +71,7 @@ impl Dispatcher {
             scheduler: Mutex::new(Scheduler::new(bounds)),
             recorder: Mutex::new(Some(recorder)),
             wake: Notify::new(),
+            has_room: Notify::new(),
             timer: watch::Sender::new(None),
             next_look: AtomicI64::new(i64::MAX),
             drained: Notify::new(),
@@ -119,6 +122,11 @@ impl Dispatcher {
             let target = self.parts.directory.target(*id);
             target.is_some_and(|target| scheduler.has_room(*id, &target.lane, now))
         })
+    }
+
+    /// Tells of room for what is new, now and then.
+    pub(crate) fn room(&self) -> Notified<'_> {
+        self.has_room.notified()
     }
 
     /// For which of its own limits a target's deliveries wait that are due.
@@ -198,6 +206,7 @@ impl Dispatcher {
                     None
                 }
             };
+            self.has_room.notify_waiters();
             let now = self.parts.clock.now();
             let next = next.into_iter().chain(self.parts.directory.next_release()).min();
             let pause = next.map_or(POLL, |next| next.since(now).min(POLL));

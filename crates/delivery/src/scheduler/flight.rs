@@ -77,6 +77,8 @@ impl Scheduler {
         let lane = &mut self.lanes[key];
         let (account, host) = (lane.account, lane.host);
         lane.in_flight -= 1;
+        lane.ends.count(now);
+        self.ends.count(now);
         self.accounts[account].in_flight -= 1;
         self.hosts[host].in_flight -= 1;
         self.in_flight -= 1;

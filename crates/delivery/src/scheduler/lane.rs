@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Bounds, Feedback, Key, LaneRules, OwnLimit, SLOTS_PER_ATTEMPT, Work,
-    rate::{HORIZON, Meter, Pace},
+    rate::{HORIZON, Meter, Pace, Throughput},
     turns::Turn,
 };
 
@@ -60,6 +60,7 @@ pub(super) struct Lane {
     pub held: usize,
     pub bytes: usize,
     queue: VecDeque<Work>,
+    pub ends: Throughput,
     /// Groups of which one is queued or in flight, and what comes after it.
     followers: HashMap<i64, VecDeque<Work>>,
     pub place: Place,
@@ -98,6 +99,7 @@ impl Lane {
             held: 0,
             bytes: 0,
             queue: VecDeque::new(),
+            ends: Throughput::new(now),
             followers: HashMap::new(),
             place: Place::Nowhere,
             is_wanted: false,
@@ -207,6 +209,11 @@ impl Lane {
             }
             None => self.queue.push_back(work),
         }
+    }
+
+    /// Whether nothing but the answers of its callback says how fast it goes.
+    pub(super) fn goes_freely(&self, frame: Frame, now: Instant) -> bool {
+        !self.is_narrow() && self.pace(frame, now).is_none()
     }
 
     /// Starts the next attempt, if there is one.

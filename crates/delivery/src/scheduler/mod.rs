@@ -44,6 +44,7 @@ use tokio::time::Instant;
 use self::{
     host::Host,
     lane::{Frame, Lane, Place},
+    rate::Throughput,
     share::Pool,
     timers::Timers,
     turns::Turns,
@@ -196,6 +197,10 @@ pub struct Scheduler {
     bytes: usize,
     is_closed: bool,
     is_wanted: bool,
+    /// Attempts that end, of all lanes.
+    ends: Throughput,
+    /// Until then nobody waits for room, since that was in vain.
+    hurries_until: Option<Instant>,
 }
 
 impl Scheduler {
@@ -218,6 +223,8 @@ impl Scheduler {
             bytes: 0,
             is_closed: false,
             is_wanted: false,
+            ends: Throughput::new(Instant::now()),
+            hurries_until: None,
         }
     }
 

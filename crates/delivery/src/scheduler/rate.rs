@@ -13,6 +13,9 @@ use super::LaneRules;
 /// Room is given for what can be sent within this time; the rest is left to other nodes.
 pub(super) const HORIZON: Duration = Duration::from_secs(1);
 
+/// Over how long it is measured how many attempts end.
+const MEASURED_OVER: Duration = Duration::from_millis(100);
+
 /// The slowest pace.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
@@ -73,5 +76,40 @@ impl Meter {
     /// An attempt starts.
     pub(crate) fn take(&mut self, pace: Pace, now: Instant) {
         self.due = Some(self.due.unwrap_or(now).max(now) + pace.interval);
+    }
+}
+
+/// How many attempts end in a second, as far as is known from the last ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Throughput {
+    since: Instant,
+    count: u32,
+    /// In the time before that.
+    per_second: f64,
+}
+
+impl Throughput {
+    /// Nothing has ended yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, count: 0, per_second: 0.0 }
+    }
+
+    /// An attempt has ended.
+    pub(super) fn count(&mut self, now: Instant) {
+        let time = now.saturating_duration_since(self.since);
+        if time >= MEASURED_OVER {
+            *self = Self { since: now, count: 0, per_second: f64::from(self.count) / time.as_secs_f64() };
+        }
+        self.count += 1;
+    }
+
+    /// How long it takes until so many have ended, if it goes on like this.
+    pub(super) fn time_for(&self, count: usize, now: Instant) -> Duration {
+        let time = now.saturating_duration_since(self.since);
+        // Where none has ended for long, not even the next one has come.
+        let per_second =
+            if time < MEASURED_OVER { self.per_second } else { f64::from(self.count) / time.as_secs_f64() };
+        let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        Duration::try_from_secs_f64(count / per_second).unwrap_or(Duration::MAX)
     }
 }

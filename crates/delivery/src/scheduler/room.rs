@@ -1,11 +1,17 @@
 //! Room: who may hold how much.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use hookcast_core::id::SubscriptionId;
+use hookcast_core::id::{AccountId, SubscriptionId};
 use tokio::time::Instant;
 
 use super::{Account, Key, LaneRules, Scheduler};
+
+/// What is held gets on quickly where all of it takes no longer.
+const QUICKLY: Duration = Duration::from_secs(4);
+
+/// How long nobody waits for room after somebody has in vain.
+const HURRY: Duration = Duration::from_secs(5);
 
 impl Scheduler {
     /// Reserves room for up to `count` deliveries of a lane with bodies of `bytes` each; answers for how many. A lane for which there
@@ -160,6 +166,44 @@ impl Scheduler {
             Some(key) => self.has_room_in(key, now),
             None => account().map_or(self.slot_pool().free > 0, |key| !self.is_account_full(key)),
         }
+    }
+
+    /// Whether one more that is [fresh](Self::reserve_fresh) had better wait for room, which there will be within a moment: what is
+    /// queued gets on quickly, and no other node could take what is left in the store. Others wait, or there is no room. It is told when
+    /// there is.
+    pub fn is_crowded(&mut self, subscription: SubscriptionId, rules: &LaneRules, now: Instant) -> bool {
+        let may_wait = !self.is_closed
+            && self.frame.nodes == 1
+            && self.frame.bounds.in_flight > 0
+            && self.hurries_until.is_none_or(|until| until <= now);
+        may_wait
+            && !rules.is_open
+            && (self.is_lane_crowded(subscription, now) || self.is_account_crowded(rules.account, now))
+    }
+
+    fn is_lane_crowded(&mut self, subscription: SubscriptionId, now: Instant) -> bool {
+        let Some(key) = self.lane_of.get(&subscription).copied() else { return false };
+        let room = self.own_room(key, now);
+        let lane = &mut self.lanes[key];
+        let is_crowded = room == 0 || lane.is_wanted && !lane.is_half_empty(self.frame, now);
+        let gets_on = is_crowded && lane.goes_freely(self.frame, now) && lane.ends.time_for(lane.held, now) < QUICKLY;
+        lane.is_wanted |= gets_on;
+        gets_on
+    }
+
+    fn is_account_crowded(&mut self, account: AccountId, now: Instant) -> bool {
+        let Some(key) = self.account_of.get(&account).copied() else { return false };
+        let pool = self.slot_pool().of_account(self.accounts[key].held);
+        let account = &mut self.accounts[key];
+        let is_crowded = pool.free == 0 || account.is_wanted && account.held > pool.all / 2;
+        let gets_on = is_crowded && self.ends.time_for(self.held, now) < QUICKLY;
+        account.is_wanted |= gets_on;
+        gets_on
+    }
+
+    /// Somebody has waited for room in vain: others do not for a while.
+    pub fn hurry(&mut self, now: Instant) {
+        self.hurries_until = Some(now + HURRY);
     }
 
     fn is_account_full(&self, key: Key) -> bool {

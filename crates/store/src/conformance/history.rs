@@ -1,6 +1,10 @@
 //! What people read.
 
-use hookcast_core::delivery::DeliveryState;
+use hookcast_core::{
+    delivery::DeliveryState::{self, Sending},
+    id::DeliveryId,
+    subscription::Subscription,
+};
 
 use super::{
     process::{delivered, failed, retried},
@@ -17,6 +21,7 @@ cases![
     deliveries_are_listed_the_newest_first,
     deliveries_are_listed_by_state,
     a_rare_state_is_found_among_thousands,
+    long_lists_are_whole_while_some_are_sent,
     a_list_goes_on_where_it_was_while_more_arrives,
     a_delivery_tells_of_its_event_and_subscription,
     an_unknown_subscription_has_no_deliveries,
@@ -62,6 +67,43 @@ async fn deliveries_are_listed_the_newest_first(world: World) {
     }
 }
 
+async fn long_lists_are_whole_while_some_are_sent(world: World) {
+    let [ada, bob, cat] = world.subscribers("x", 3).await.try_into().unwrap();
+    let (mut to_ada, mut outcomes) = (Vec::new(), Vec::new());
+    for round in 0..30 {
+        let mut batch = world.batch();
+        for _ in 0..50 {
+            batch = batch.event("x").to([&ada, &bob, &cat]).reserved(&[0, 1]);
+        }
+        for (n, held) in batch.accept().await.held.into_iter().enumerate() {
+            // Those of one subscription end in time, of the other one some are still sent.
+            outcomes.push(delivered((held[1], &bob), NOW));
+            if (round + n) % 7 != 0 {
+                outcomes.push(delivered((held[0], &ada), NOW));
+            }
+            to_ada.push((held[0], (round + n) % 7 == 0));
+        }
+        world.here.finish(std::mem::take(&mut outcomes), NOW).await;
+    }
+    to_ada.reverse();
+    let list = async |subscription: &Subscription, state| {
+        pages(400, async |page| world.store().deliveries(subscription.id, state, page).await.unwrap()).await
+    };
+    let listed: Vec<_> = list(&ada, None).await.iter().map(|record| (record.id, record.state == Sending)).collect();
+    assert!(listed == to_ada);
+    let is_sending = |(id, is_sending): &(DeliveryId, bool)| is_sending.then_some(*id);
+    let sending: Vec<_> = list(&ada, Some(Sending)).await.iter().map(|record| record.id).collect();
+    assert!(sending == to_ada.iter().filter_map(is_sending).collect::<Vec<_>>());
+    let to_bob = list(&bob, Some(DeliveryState::Delivered)).await;
+    assert!(to_bob.len() == 1_500 && to_bob.iter().all(|record| record.attempts.len() == 1));
+    assert_eq!((list(&cat, Some(DeliveryState::Waiting)).await.len(), world.waiting(&cat).await), (1_500, 1_500));
+
+    world.here.leave(NOW).await;
+    assert_eq!(world.waiting(&ada).await, to_ada.iter().filter(|(_, is_sending)| *is_sending).count() as u64);
+    let listed: Vec<_> = list(&ada, None).await.iter().map(|record| record.id).collect();
+    assert!(listed == to_ada.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+}
+
 async fn deliveries_are_listed_by_state(world: World) {
     let ada = world.subscriber("x").await;
     world.send(10, &ada).await;
@@ -74,7 +116,7 @@ async fn deliveries_are_listed_by_state(world: World) {
         delivered(&claimed[4], NOW),
     ];
     world.here.finish(outcomes, NOW).await;
-    use DeliveryState::{Cancelled, Delivered, Expired, Failed, Sending, Waiting};
+    use DeliveryState::{Cancelled, Delivered, Expired, Failed, Waiting};
     for (state, count) in [(Delivered, 3), (Failed, 1), (Waiting, 4), (Sending, 2), (Expired, 0), (Cancelled, 0)] {
         let read = async |page| world.store().deliveries(ada.id, Some(state), page).await.unwrap();
         let listed = pages(2, read).await;

@@ -91,15 +91,21 @@ async fn what_others_wait_for_stays_due(world: World) {
 
 async fn what_is_being_sent_is_left_for_later(world: World) {
     let [ada, bob] = world.subscribers("x", 2).await.try_into().unwrap();
-    let event = world.batch().event("x").to([&ada, &bob]).accept_one().await;
-    let held = world.here.claim_one(&ada, NOW).await;
-    assert_eq!(purge(&world, day(2)).await, Purged::default());
-    assert_eq!(world.event(event).await.deliveries.items.len(), 2);
-    assert_eq!((world.waiting(&bob).await, world.expired(&bob).await), (1, 0));
+    for (expired, reserved) in (0..).zip([&[][..], &[0]]) {
+        let accepted = world.batch().event("x").to([&ada, &bob]).reserved(reserved).accept().await;
+        let event = accepted.receipts[0].id;
+        let outcome = match accepted.held[0].first() {
+            Some(held) => delivered((*held, &ada), at(51)),
+            None => delivered(&world.here.claim_one(&ada, NOW).await, at(51)),
+        };
+        assert_eq!(purge(&world, day(2)).await, Purged::default());
+        assert_eq!(world.event(event).await.deliveries.items.len(), 2);
+        assert_eq!((world.waiting(&bob).await, world.expired(&bob).await), (1, expired));
 
-    assert_eq!(world.here.finish([delivered(&held, at(51))], at(51)).await.ignored, 0);
-    assert_eq!(purge(&world, day(2)).await, Purged { events: 1, expired: 1, more: false });
-    assert!(is_gone(&world, event).await);
+        assert_eq!(world.here.finish([outcome], at(51)).await.ignored, 0);
+        assert_eq!(purge(&world, day(2)).await, Purged { events: 1, expired: 1, more: false });
+        assert!(is_gone(&world, event).await);
+    }
 }
 
 async fn what_is_being_sent_does_not_hold_up_the_rest(world: World) {

@@ -124,9 +124,9 @@ async fn a_copy_goes_on_as_the_original_would_have(world: World) {
 async fn what_a_dead_process_held_waits_in_the_copy(world: World) {
     let [ada, bob] = world.subscribers("x", 2).await.try_into().unwrap();
     world.batch().event("x").to([&ada, &bob]).accept().await;
-    world.batch().event("x").to([&ada, &bob]).at(at(3)).accept().await;
     let dead = world.joining(Role::Server, Duration::from_secs(10), NOW).await;
-    assert_eq!(dead.claim_all([&ada, &bob], 10, at(4)).await.len(), 4);
+    world.batch().event("x").to([&ada, &bob]).reserved(&[0]).by(&dead).at(at(3)).accept().await;
+    assert_eq!(dead.claim_all([&ada, &bob], 10, at(4)).await.len(), 3);
     world.unsubscribe(&bob).await;
     world.here.leave(NOW).await;
 

@@ -80,6 +80,11 @@ impl World {
         self.scheduler.reserve_fresh(subscription(lane), &rules, 2, self.now)
     }
 
+    fn is_crowded(&mut self, lane: u16) -> bool {
+        let rules = self.rules_of(lane);
+        self.scheduler.is_crowded(subscription(lane), &rules, self.now)
+    }
+
     fn unreserve(&mut self, lane: u16, count: usize, bytes: usize) {
         self.scheduler.unreserve(subscription(lane), count, bytes, self.now);
     }
