@@ -14,7 +14,7 @@ use super::{
     catalogue::next_version,
     documents,
     lanes::{self, More},
-    outcomes::insert_attempt,
+    outcomes::{FirstAttempt, insert_attempt},
     rows::{Keys, SubscriptionKey, integer, options_text, receipts_text, state_code},
 };
 use crate::{
@@ -165,11 +165,13 @@ impl<'t> Import<'t> {
         let lane = self.keys.of(self.transaction, item.subscription)?.ok_or_else(|| missing(&item.subscription))?;
         let position = integer(item.id.position());
         let due = item.due_at.map(|time| time.as_millis());
+        let first = item.attempts.first().and_then(FirstAttempt::of);
         let inserted = self
             .transaction
             .prepare_cached(
-                "INSERT INTO deliveries (position, event, subscription, state, attempts, due_at, order_group, sequence)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                "INSERT INTO deliveries (position, event, subscription, state, attempts, due_at, order_group, sequence,
+                     tried_at, latency_ms, status, answer)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (position) DO NOTHING",
             )?
             .execute((
@@ -181,12 +183,16 @@ impl<'t> Import<'t> {
                 due,
                 item.place.map(|place| place.group),
                 item.place.map(|place| integer(place.sequence)),
+                first.map(|first| first.time.as_millis()),
+                first.map(|first| first.latency_ms),
+                first.map(|first| first.answer.status),
+                first.map(|first| &first.answer.excerpt),
             ))?;
         if inserted == 0 {
             return Ok(());
         }
         self.transaction.prepare_cached("INSERT INTO listed VALUES (?, ?)")?.execute([lane, position])?;
-        for attempt in &item.attempts {
+        for attempt in item.attempts.iter().skip(usize::from(first.is_some())) {
             insert_attempt(self.transaction, position, attempt)?;
         }
         if item.state == DeliveryState::Waiting {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hookcast_core::{
     clock::Timestamp,
-    delivery::{Attempt, AttemptResult, DeliveryState, Next},
+    delivery::{Answer, Attempt, AttemptResult, DeliveryState, Next},
     policy::HealthPolicy,
     subscription::Health,
 };
@@ -101,11 +101,7 @@ impl<'t> Outcomes<'t> {
             self.fresh = Fresh::at(self.transaction, position)?;
         }
         let Some(fresh) = self.fresh.filter(|fresh| fresh.is_sent_by(self.holder)) else { return Ok(false) };
-        let attempt = &outcome.attempt;
-        let answer = match &attempt.result {
-            AttemptResult::Answered(answer) => Some(answer),
-            AttemptResult::Unanswered { .. } => None,
-        };
+        let first = FirstAttempt::of(&outcome.attempt);
         let written = self
             .transaction
             .prepare_cached(
@@ -118,18 +114,18 @@ impl<'t> Outcomes<'t> {
                 fresh.event,
                 lane,
                 state_code(state),
-                attempt.number,
+                outcome.attempt.number,
                 due,
-                answer.map(|_| attempt.time.as_millis()),
-                answer.map(|_| attempt.latency_ms),
-                answer.map(|answer| answer.status),
-                answer.map(|answer| &answer.excerpt),
+                first.map(|first| first.time.as_millis()),
+                first.map(|first| first.latency_ms),
+                first.map(|first| first.answer.status),
+                first.map(|first| &first.answer.excerpt),
             ))?;
         if written == 0 {
             return Ok(false);
         }
-        if answer.is_none() {
-            insert_attempt(self.transaction, position, attempt)?;
+        if first.is_none() {
+            insert_attempt(self.transaction, position, &outcome.attempt)?;
         }
         self.known.unlisted.add(fresh.work());
         Ok(true)
@@ -237,6 +233,25 @@ impl<'t> Outcomes<'t> {
             touch(self.transaction, lane)?;
         }
         Ok(())
+    }
+}
+
+/// A delivery's first attempt, where it goes into the delivery's own row: it was answered.
+#[derive(Clone, Copy)]
+pub(super) struct FirstAttempt<'a> {
+    pub(super) time: Timestamp,
+    pub(super) latency_ms: u32,
+    pub(super) answer: &'a Answer,
+}
+
+impl<'a> FirstAttempt<'a> {
+    pub(super) fn of(attempt: &'a Attempt) -> Option<Self> {
+        match &attempt.result {
+            AttemptResult::Answered(answer) if attempt.number == 1 => {
+                Some(Self { time: attempt.time, latency_ms: attempt.latency_ms, answer })
+            }
+            _ => None,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ INSERT INTO listed SELECT subscription, position FROM deliveries ORDER BY subscr
 DROP INDEX deliveries_listed;
 CREATE INDEX deliveries_failed ON deliveries (subscription, position) WHERE state = 3;
 
--- The first attempt of what was sent at once, if it was answered; `attempts` has all others.
+-- The first attempt, if it was answered and its delivery written only then; `attempts` has all others.
 ALTER TABLE deliveries ADD COLUMN tried_at INTEGER;
 ALTER TABLE deliveries ADD COLUMN latency_ms INTEGER;
 ALTER TABLE deliveries ADD COLUMN status INTEGER;
