@@ -228,6 +228,10 @@ async fn an_account_is_that_of_the_token_and_no_other() {
 async fn a_token_with_anything_wrong_is_refused() {
     let (key, rsa, stranger) = (Key::p256("p"), Key::rsa("r"), Key::p256("p"));
     let provider = Provider::start(&[&key, &rsa]).await;
+    let encrypting = Key::p256("e");
+    let mut for_encryption = encrypting.public();
+    for_encryption["use"] = json!("enc");
+    provider.keys.lock().unwrap().push(for_encryption);
     let home = provider.home();
     let server = home.serve();
     let good = provider.claims("ada");
@@ -262,6 +266,7 @@ async fn a_token_with_anything_wrong_is_refused() {
         ("of nobody", without("sub")),
         ("of a number", with("sub", json!(7))),
         ("of an unknown key", header(json!({"alg": "ES256", "kid": "q"}))),
+        ("of a key that is for encryption", encrypting.token(&good)),
         ("of any of several keys", header(json!({"alg": "ES256"}))),
         ("of another algorithm than its key's", header(json!({"alg": "RS256", "kid": "p"}))),
         ("of another key than its algorithm's", rsa.token_with(&json!({"alg": "RS256", "kid": "p"}), &good)),

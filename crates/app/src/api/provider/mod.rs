@@ -15,7 +15,7 @@ use http::{Request, header};
 use http_body_util::Full;
 use jsonwebtoken::{
     DecodingKey, Validation, decode, decode_header,
-    jwk::{Jwk, JwkSet},
+    jwk::{Jwk, JwkSet, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -192,7 +192,11 @@ impl Provider {
                 description.jwks_uri
             }
         };
-        self.get(&url).await
+        let mut set: JwkSet = self.get(&url).await?;
+        // RFC 7517 section 4.2: a key that is for encryption signs nothing.
+        let may_sign = |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
+        set.keys.retain(may_sign);
+        Ok(set)
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, String> {
