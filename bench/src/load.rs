@@ -28,7 +28,7 @@ use crate::{
 /// Where events are triggered.
 pub const TRIGGER: &str = "/webhooks/trigger";
 /// Connections to the server where nobody says otherwise.
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 
 /// What to send, and how.
 #[derive(Clone, Debug, clap::Args)]

@@ -13,7 +13,7 @@ use crate::{
     ceiling::Ceilings,
     database::{Database, folder_for},
     lines,
-    load::Plan,
+    load::{CONNECTIONS, Plan},
     measure::{Measurement, measure},
     plot,
     process::Receiver,
@@ -27,6 +27,9 @@ use crate::{
 
 /// Events that show how fast the load generator is.
 const CEILING_EVENTS: u64 = 50_000;
+
+/// How many requests each connection makes at the least.
+const ROUNDS: u64 = 4;
 
 /// What to measure, and where to put it.
 #[derive(Clone, Debug, clap::Args)]
@@ -261,7 +264,11 @@ impl Bench {
         };
         let events = match rate {
             Some(rate) => rate * self.options.paced_seconds(),
-            None => limit * self.options.seconds_at_limit() / scenario.fan_out.max(1) as f64,
+            // Each connection is to have asked some times, or what is measured is how the first requests are taken in.
+            None => {
+                let suits = limit * self.options.seconds_at_limit() / scenario.fan_out.max(1) as f64;
+                suits.max((CONNECTIONS as u64 * scenario.batch * ROUNDS) as f64)
+            }
         };
         Ok(Plan { batch: scenario.batch, rate, ..Plan::of((events as u64).max(1)) })
     }

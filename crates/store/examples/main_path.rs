@@ -31,7 +31,7 @@ use serde_json::value::RawValue;
 
 const NOW: Timestamp = Timestamp::from_millis(1_769_860_800_000);
 const LEASE: Duration = Duration::from_secs(60);
-const EVENTS: u64 = 1_024;
+const EVENTS: u64 = 8_192;
 /// How many writes gather in one commit.
 const GROUP: u64 = 32;
 const EVENT_TYPE: &str = "relation_added";

@@ -1,7 +1,7 @@
 //! Accepting: batches that come at once are stored in one transaction, with one wait for the disk for all of them.
 //!
 //! The transaction asks what the store says of the batches ([`admission`]), refuses those that it must, and stores the rest
-//! ([`intake`]). In the usual case that is twice to the server and back.
+//! ([`super::intake`]). In the usual case that is twice to the server and back.
 
 use super::{
     Shared,

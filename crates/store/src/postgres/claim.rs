@@ -77,7 +77,7 @@ macro_rules! wanted {
     };
 }
 
-/// What [`claimed`] and [`take`] read of what was taken.
+/// What [`take`] and [`take_followers`] read of what was taken.
 macro_rules! taken {
     ($was_waiting:literal) => {
         concat!(

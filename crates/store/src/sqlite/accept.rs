@@ -226,12 +226,10 @@ impl<'t> Intake<'t> {
             }
         }
         self.known.go_on_at(next);
-        if !lanes.is_empty() {
+        if let Some(lane) = lanes.first() {
             let holder = (!held.is_empty()).then_some(self.batch.holder);
-            fresh::keep(self.connection, integer(first), key, holder, &lanes)?;
-        }
-        if held.is_empty() {
-            self.known.unlisted.add_event(lanes.len());
+            let fresh = fresh::keep(self.connection, integer(first), key, holder, &lanes)?;
+            self.known.listing.add(fresh, held.len(), *lane);
         }
         Ok(held)
     }

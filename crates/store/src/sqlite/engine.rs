@@ -11,7 +11,6 @@ use hookcast_core::{
 
 use super::{
     SqliteStore, accept, cancellation,
-    fresh::Unlisted,
     outcomes::Outcomes,
     redelivery, work,
     writer::{Durability, Manner},
@@ -31,7 +30,10 @@ impl Engine for SqliteStore {
         now: Timestamp,
     ) -> Result<Incarnation, StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write(move |transaction| work::join(transaction, role, node, now.plus(lease), now, max_waiting)).await
+        self.write_deliveries(Durability::Synced, move |transaction| {
+            work::join(transaction, role, node, now.plus(lease), now, max_waiting)
+        })
+        .await
     }
 
     async fn renew(&self, holder: Incarnation, lease: Duration, now: Timestamp) -> Result<u32, StoreError> {
@@ -40,16 +42,20 @@ impl Engine for SqliteStore {
 
     async fn leave(&self, holder: Incarnation, now: Timestamp) -> Result<(), StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write(move |transaction| work::end(transaction, holder, now, max_waiting).map(drop)).await
+        self.write_deliveries(Durability::Synced, move |transaction| {
+            work::end(transaction, holder, now, max_waiting).map(drop)
+        })
+        .await
     }
 
     async fn rescue(&self, now: Timestamp) -> Result<u64, StoreError> {
         let max_waiting = self.limits.max_waiting;
+        // Mostly there is nothing to rescue, and everything is as it was.
         self.write_on(Durability::Relaxed, move |transaction, known| {
             known.forget();
             let rescued = work::rescue(transaction, now, max_waiting)?;
             if rescued > 0 {
-                known.unlisted = Unlisted::default();
+                known.listing.look_for_all();
             }
             Ok(rescued)
         })
@@ -140,9 +146,7 @@ impl Engine for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let max_waiting = self.limits.max_waiting;
-        self.write_on(Durability::Relaxed, move |transaction, known| {
-            known.forget();
-            known.unlisted.add_event(deliveries.len());
+        self.write_deliveries(Durability::Relaxed, move |transaction| {
             work::release(transaction, holder, &deliveries, now, max_waiting)
         })
         .await

@@ -11,21 +11,13 @@ use rusqlite::{Connection, Row};
 use super::rows::{SubscriptionKey, integer, state_code};
 use crate::{engine::Incarnation, error::StoreError};
 
-/// What an event counts beside its deliveries, where it is counted how much is to be listed.
-const EVENT_WORK: usize = 16;
-
-/// When so much is to be listed it is, and so much of it at once: enough that subscriptions have many each, even where there are many
-/// subscriptions, and so little that no write waits long.
-const LIST_AT_ONCE: usize = 16_384;
-
-/// So much is looked at to find that much, where events that have not ended are in between.
-const LOOK_AT: usize = 16 * LIST_AT_ONCE;
-
 /// An event some of whose deliveries may not be listed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
-    first: i64,
-    count: i64,
+    /// The position of its first delivery.
+    pub(super) first: i64,
+    /// How many deliveries it has.
+    pub(super) count: i64,
     /// The event's key.
     pub(super) event: i64,
     /// Who sends those that are not written.
@@ -33,9 +25,9 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    const COLUMNS: &str = "first_delivery, deliveries, event, holder";
+    pub(super) const COLUMNS: &str = "first_delivery, deliveries, event, holder";
 
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self { first: row.get(0)?, count: row.get(1)?, event: row.get(2)?, holder: row.get(3)? })
     }
 
@@ -87,11 +79,6 @@ impl Fresh {
         Ok(written >= self.count)
     }
 
-    /// What one of its deliveries counts, where it is counted how much is to be listed.
-    pub(super) fn work(&self) -> usize {
-        1 + EVENT_WORK / usize::try_from(self.count.max(1)).unwrap_or(usize::MAX)
-    }
-
     /// Writes one that is sent, as it is.
     fn write(&self, connection: &Connection, position: i64, lane: SubscriptionKey) -> Result<(), StoreError> {
         connection
@@ -103,7 +90,8 @@ impl Fresh {
     }
 }
 
-fn lanes(text: &str) -> Result<Vec<SubscriptionKey>, StoreError> {
+/// The subscriptions as they are kept.
+pub(super) fn lanes(text: &str) -> Result<Vec<SubscriptionKey>, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("an event's subscriptions: {error}")))
 }
 
@@ -114,17 +102,13 @@ pub(super) fn keep(
     event: i64,
     holder: Option<Incarnation>,
     lanes: &[SubscriptionKey],
-) -> Result<(), StoreError> {
+) -> Result<Fresh, StoreError> {
     let text = serde_json::to_string(lanes).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let count = i64::try_from(lanes.len()).unwrap_or(i64::MAX);
-    connection.prepare_cached("INSERT INTO fresh VALUES (?, ?, ?, ?, ?)")?.execute((
-        first,
-        event,
-        holder.map(|holder| integer(holder.0)),
-        count,
-        text,
-    ))?;
-    Ok(())
+    let (count, holder) = (i64::try_from(lanes.len()).unwrap_or(i64::MAX), holder.map(|holder| integer(holder.0)));
+    connection
+        .prepare_cached("INSERT INTO fresh VALUES (?, ?, ?, ?, ?)")?
+        .execute((first, event, holder, count, text))?;
+    Ok(Fresh { first, count, event, holder })
 }
 
 /// Writes a delivery that is sent and not written, so that it can be given back; answers whether it is one.
@@ -183,68 +167,4 @@ pub(super) fn unlisted(connection: &Connection, lane: SubscriptionKey, before: i
         positions.extend(of_event.map(|(position, _)| position).collect::<Vec<_>>().into_iter().rev());
     }
     Ok(positions)
-}
-
-/// How much is to be listed, by the count of a process that writes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unlisted(usize);
-
-impl Default for Unlisted {
-    /// What earlier processes have left is not known.
-    fn default() -> Self {
-        Self(usize::MAX)
-    }
-}
-
-impl Unlisted {
-    pub(super) fn add(&mut self, work: usize) {
-        self.0 = self.0.saturating_add(work);
-    }
-
-    /// Counts an event none of whose deliveries is sent.
-    pub(super) fn add_event(&mut self, deliveries: usize) {
-        self.add(EVENT_WORK + deliveries);
-    }
-
-    /// Whether it is time to list some.
-    pub(super) fn are_many(self) -> bool {
-        self.0 >= LIST_AT_ONCE
-    }
-
-    /// Lists the first of those that can be, since all of their event's deliveries are written.
-    pub(super) fn list(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        let (mut entries, mut events, mut work, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
-        {
-            let mut statement = connection.prepare_cached(
-                "SELECT first_delivery, deliveries, event, holder, lanes FROM fresh ORDER BY first_delivery",
-            )?;
-            let mut found = statement.query([])?;
-            while work < LIST_AT_ONCE
-                && looked_at < LOOK_AT
-                && let Some(row) = found.next()?
-            {
-                let fresh = Fresh::read(row)?;
-                let of_event = EVENT_WORK + usize::try_from(fresh.count).unwrap_or(0);
-                looked_at += of_event;
-                if fresh.is_written(connection)? {
-                    let lanes = lanes(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?;
-                    work += of_event;
-                    entries.extend(lanes.into_iter().zip(fresh.positions()));
-                    events.push(fresh.first);
-                }
-            }
-        }
-        // In the order of the table, so that each of its pages is looked for once.
-        entries.sort_unstable();
-        let mut insert = connection.prepare_cached("INSERT INTO listed VALUES (?, ?)")?;
-        for entry in entries {
-            insert.execute(entry)?;
-        }
-        let mut delete = connection.prepare_cached("DELETE FROM fresh WHERE first_delivery = ?")?;
-        for first in events {
-            delete.execute([first])?;
-        }
-        self.0 = if work < LIST_AT_ONCE { 0 } else { self.0 - work.min(self.0) };
-        Ok(())
-    }
 }

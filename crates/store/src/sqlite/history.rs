@@ -14,6 +14,7 @@ use super::{
     cancellation::end_waiting,
     fresh::{self, Fresh},
     rows::{self, Keys, SubscriptionKey, integer, natural, small, state_code, state_of},
+    writer::Durability,
 };
 use crate::{
     code::url,
@@ -69,7 +70,8 @@ impl History for SqliteStore {
     }
 
     async fn purge(&self, before: Timestamp, now: Timestamp) -> Result<Purged, StoreError> {
-        let purged = self.write_relaxed(move |transaction| purge(transaction, before, now)).await?;
+        let purged =
+            self.write_deliveries(Durability::Relaxed, move |transaction| purge(transaction, before, now)).await?;
         self.writer.vacuum(VACUUM_PAGES)?;
         Ok(purged)
     }

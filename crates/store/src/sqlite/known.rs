@@ -1,11 +1,13 @@
 //! What one write has read and the next would read again: it stays true for as long as nobody else writes.
 
+use std::collections::HashSet;
+
 use hookcast_core::clock::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    fresh::Unlisted,
-    rows::{Keys, natural},
+    listing::Listing,
+    rows::{Keys, SubscriptionKey, natural},
     work,
 };
 use crate::{engine::Incarnation, error::StoreError};
@@ -22,8 +24,10 @@ pub(super) struct Known {
     next: Option<Next>,
     /// The keys of subscriptions.
     pub(super) keys: Keys,
-    /// How much is to be listed, which it counts and does not forget.
-    pub(super) unlisted: Unlisted,
+    /// Subscriptions that have no failures: a success tells nothing new of them.
+    pub(super) healthy: HashSet<SubscriptionKey>,
+    /// What is to be listed, of which it forgets nothing that this process has written.
+    pub(super) listing: Listing,
 }
 
 /// Where the next event and the next delivery go.
@@ -36,19 +40,26 @@ pub(super) struct Next {
 }
 
 impl Known {
-    /// Forgets everything that the tables say.
+    /// Forgets what the tables say, after this process has written to them without keeping it true.
     pub(super) fn forget(&mut self) {
-        *self = Self { others: self.others, unlisted: self.unlisted, ..Self::default() };
+        let listing = std::mem::take(&mut self.listing);
+        *self = Self { others: self.others, listing, ..Self::default() };
     }
 
     /// Forgets everything if another connection has committed. Nobody else can until the transaction ends in which it is asked.
     pub(super) fn follow_others(&mut self, connection: &Connection) -> Result<(), StoreError> {
         let others = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         if self.others != Some(others) {
-            self.forget();
+            self.lose();
             self.others = Some(others);
         }
         Ok(())
+    }
+
+    /// Forgets everything: others have written, or what was written here is lost.
+    pub(super) fn lose(&mut self) {
+        self.forget();
+        self.listing.forget();
     }
 
     /// The catalogue's version.

@@ -3,6 +3,7 @@
 //! - [`writer`]: the thread, its queue, group commit; [`known`]: what one write needs not read again.
 //! - [`readers`]: connections for what only reads.
 //! - [`engine`], [`catalogue`], [`history`]: the traits; [`accept`], [`work`], [`outcomes`] and [`lanes`] do the engine's work.
+//! - [`fresh`]: what is sent as soon as it is accepted, and written when it has ended; [`listing`]: the lists of subscriptions.
 //! - [`transfer`]: giving all away ([`export`]) and taking it in ([`import`]).
 //! - [`schema`]: connections, pragmas, migrations. [`location`]: the URL and the lock of the only server.
 
@@ -18,6 +19,7 @@ mod history;
 mod import;
 mod known;
 mod lanes;
+mod listing;
 mod location;
 mod notices;
 mod outcomes;
@@ -94,6 +96,20 @@ impl SqliteStore {
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         self.write_unknowing(Durability::Relaxed, job).await
+    }
+
+    /// Writes deliveries, or takes some away, that fresh events may have.
+    async fn write_deliveries<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let forgetting = |transaction: &Transaction<'_>, known: &mut Known| {
+            known.forget();
+            known.listing.look_for_all();
+            job(transaction)
+        };
+        self.write_on(durability, forgetting).await
     }
 
     async fn write_unknowing<T, F>(&self, durability: Durability, job: F) -> Result<T, StoreError>

@@ -1,7 +1,5 @@
 //! Outcomes: what came of attempts, as far as the deliveries were held by those who made them.
 
-use std::collections::BTreeSet;
-
 use hookcast_core::{
     clock::Timestamp,
     delivery::{Answer, Attempt, AttemptResult, DeliveryState, Next},
@@ -13,7 +11,6 @@ use rusqlite::{Connection, Transaction};
 use super::{
     cancellation,
     catalogue::{deactivate, touch},
-    fresh::Fresh,
     known::Known,
     lanes::{self, More},
     notices,
@@ -33,10 +30,6 @@ pub(super) struct Outcomes<'t> {
     now: Timestamp,
     max_waiting: u64,
     known: &'t mut Known,
-    /// Subscriptions that are known to have no failures: a success tells nothing new of them.
-    healthy: BTreeSet<SubscriptionKey>,
-    /// The fresh event that was found last: an event's deliveries often end together.
-    fresh: Option<Fresh>,
 }
 
 impl<'t> Outcomes<'t> {
@@ -48,7 +41,7 @@ impl<'t> Outcomes<'t> {
         now: Timestamp,
         max_waiting: u64,
     ) -> Self {
-        Self { transaction, known, holder, policy, now, max_waiting, healthy: BTreeSet::new(), fresh: None }
+        Self { transaction, known, holder, policy, now, max_waiting }
     }
 
     pub(super) fn record(mut self, outcomes: &[Outcome]) -> Result<Finished, StoreError> {
@@ -97,10 +90,8 @@ impl<'t> Outcomes<'t> {
         due: Option<i64>,
     ) -> Result<bool, StoreError> {
         let position = integer(outcome.delivery.position());
-        if self.fresh.is_none_or(|fresh| !fresh.positions().contains(&position)) {
-            self.fresh = Fresh::at(self.transaction, position)?;
-        }
-        let Some(fresh) = self.fresh.filter(|fresh| fresh.is_sent_by(self.holder)) else { return Ok(false) };
+        let fresh = self.known.listing.event_at(self.transaction, position)?;
+        let Some(fresh) = fresh.filter(|fresh| fresh.is_sent_by(self.holder)) else { return Ok(false) };
         let first = FirstAttempt::of(&outcome.attempt);
         let written = self
             .transaction
@@ -127,7 +118,7 @@ impl<'t> Outcomes<'t> {
         if first.is_none() {
             insert_attempt(self.transaction, position, &outcome.attempt)?;
         }
-        self.known.unlisted.add(fresh.work());
+        self.known.listing.note_written(&fresh, position);
         Ok(true)
     }
 
@@ -160,15 +151,15 @@ impl<'t> Outcomes<'t> {
         finished: &mut Finished,
     ) -> Result<(), StoreError> {
         let is_success = outcome.verdict.next == Next::Delivered;
-        if is_success && self.healthy.contains(&lane) {
+        if is_success && self.known.healthy.contains(&lane) {
             return Ok(());
         }
         let (before, is_active) = self.health(lane)?;
         let transition = Transition::of(outcome, before, is_active, &self.policy, self.now);
         if is_success {
-            self.healthy.insert(lane);
+            self.known.healthy.insert(lane);
         } else {
-            self.healthy.remove(&lane);
+            self.known.healthy.remove(&lane);
         }
         if transition.health != before {
             self.set_health(lane, before, transition.health)?;

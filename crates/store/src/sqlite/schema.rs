@@ -33,7 +33,7 @@ const APPLICATION_ID: i32 = 0x486f_6f6b;
 const STATEMENTS: usize = 96;
 
 /// Bytes of the database that a connection caches.
-const CACHE_KIB: i64 = 16 * 1024;
+const CACHE_KIB: i64 = 8 * 1024;
 
 /// The pause before a busy file is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -93,7 +93,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB / 8)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB / 4)?;
     Ok(connection)
 }
 

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::mpsc, thread};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{fresh::Unlisted, known::Known};
+use super::known::Known;
 use crate::error::StoreError;
 
 /// How many writes may wait before more are refused; as many again may be put off.
@@ -234,7 +234,7 @@ fn write_groups(mut connection: Connection, messages: mpsc::Receiver<Message>) {
         .unwrap_or_else(|_| Err(StoreError::Unavailable("a write failed inside".into())));
         if let Err(error) = &committed {
             tracing::error!(%error, "a group of {} writes was rolled back", group.jobs.len());
-            known.forget();
+            known.lose();
         }
         for job in group.jobs {
             job.conclude(committed.clone());
@@ -256,18 +256,18 @@ fn write_groups(mut connection: Connection, messages: mpsc::Receiver<Message>) {
 
 /// Lists deliveries when there are enough, while nobody waits for it.
 fn list(connection: &mut Connection, known: &mut Known, is_synced: &mut bool) {
-    if !known.unlisted.are_many() {
+    if !known.listing.is_due() {
         return;
     }
     let mut list = || -> Result<(), StoreError> {
         set_synced(connection, false, is_synced)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        known.unlisted.list(&transaction)?;
+        known.listing.list(&transaction)?;
         Ok(transaction.commit()?)
     };
     if let Err(error) = list() {
         tracing::warn!(%error, "deliveries cannot be listed now; it is tried again");
-        known.unlisted = Unlisted::default();
+        known.listing.look_for_all();
     }
 }
 
