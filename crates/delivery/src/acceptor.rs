@@ -46,8 +46,9 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// a fraction of what is left in the store and fetched from there.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// They do where there is none for one in so many of their deliveries.
+/// They do where there is none for one in so many of their deliveries, of which so many are looked at.
 const WORTH_WAITING: usize = 4;
+const LOOKED_AT: usize = 1_024;
 
 /// How long an idempotency key is remembered.
 pub const REMEMBER_KEY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -192,7 +193,6 @@ impl Acceptor {
     /// Waits a moment for room, where there will be much more then.
     async fn wait_for_room(&self, submissions: &[Submission]) {
         let until = Instant::now() + MOMENT;
-        let mut was_told = false;
         loop {
             // It hears what is told from now on, and so of all room that comes after the look.
             let told = self.dispatcher.room();
@@ -200,12 +200,8 @@ impl Acceptor {
                 return;
             }
             if tokio::time::timeout_at(until, told).await.is_err() {
-                if !was_told {
-                    self.dispatcher.scheduler().hurry(Instant::now());
-                }
                 return;
             }
-            was_told = true;
         }
     }
 
@@ -223,7 +219,8 @@ impl Acceptor {
             if !is_plain || submission.event.due_at() > time {
                 continue;
             }
-            for target in audience.everybody().iter().filter(|target| may_be_held(target, &holds, time)) {
+            let targets = audience.everybody().iter().filter(|target| may_be_held(target, &holds, time));
+            for target in targets.take(LOOKED_AT - all) {
                 all += 1;
                 crowded += usize::from(scheduler.is_crowded(target.subscription, &target.lane, now));
             }

@@ -399,6 +399,7 @@ impl Dispatcher {
     /// Starts nothing more, gives back what has not been started, and waits up to `grace` for what is in flight.
     pub async fn drain(&self, grace: Duration) {
         let queued = self.scheduler().close();
+        self.has_room.notify_waiters();
         for work in queued {
             self.record(work.holder, Entry::Untried(work.delivery)).await;
         }

@@ -211,11 +211,6 @@ impl Lane {
         }
     }
 
-    /// Whether nothing but the answers of its callback says how fast it goes.
-    pub(super) fn goes_freely(&self, frame: Frame, now: Instant) -> bool {
-        !self.is_narrow() && self.pace(frame, now).is_none()
-    }
-
     /// Starts the next attempt, if there is one.
     pub(super) fn start(&mut self, frame: Frame, now: Instant) -> Option<Work> {
         let work = self.queue.pop_front()?;

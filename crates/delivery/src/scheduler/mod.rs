@@ -199,8 +199,6 @@ pub struct Scheduler {
     is_wanted: bool,
     /// Attempts that end, of all lanes.
     ends: Throughput,
-    /// Until then nobody waits for room, since that was in vain.
-    hurries_until: Option<Instant>,
 }
 
 impl Scheduler {
@@ -224,7 +222,6 @@ impl Scheduler {
             is_closed: false,
             is_wanted: false,
             ends: Throughput::new(Instant::now()),
-            hurries_until: None,
         }
     }
 

@@ -103,13 +103,10 @@ impl Throughput {
         self.count += 1;
     }
 
-    /// How long it takes until so many have ended, if it goes on like this.
-    pub(super) fn time_for(&self, count: usize, now: Instant) -> Duration {
+    /// How many attempts end in a second, if it goes on like this.
+    pub(super) fn per_second(&self, now: Instant) -> f64 {
         let time = now.saturating_duration_since(self.since);
         // Where none has ended for long, not even the next one has come.
-        let per_second =
-            if time < MEASURED_OVER { self.per_second } else { f64::from(self.count) / time.as_secs_f64() };
-        let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
-        Duration::try_from_secs_f64(count / per_second).unwrap_or(Duration::MAX)
+        if time < MEASURED_OVER { self.per_second } else { f64::from(self.count) / time.as_secs_f64() }
     }
 }

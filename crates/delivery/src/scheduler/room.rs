@@ -1,17 +1,14 @@
 //! Room: who may hold how much.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use hookcast_core::id::{AccountId, SubscriptionId};
 use tokio::time::Instant;
 
 use super::{Account, Key, LaneRules, Scheduler};
 
-/// What is held gets on quickly where all of it takes no longer.
-const QUICKLY: Duration = Duration::from_secs(4);
-
-/// How long nobody waits for room after somebody has in vain.
-const HURRY: Duration = Duration::from_secs(5);
+/// So many attempts end in a second where what bounds them is this node, and not their callbacks.
+const AT_ITS_LIMIT: f64 = 10_000.0;
 
 impl Scheduler {
     /// Reserves room for up to `count` deliveries of a lane with bodies of `bytes` each; answers for how many. A lane for which there
@@ -168,17 +165,12 @@ impl Scheduler {
         }
     }
 
-    /// Whether one more that is [fresh](Self::reserve_fresh) had better wait for room, which there will be within a moment: what is
-    /// queued gets on quickly, and no other node could take what is left in the store. Others wait, or there is no room. It is told when
-    /// there is.
+    /// Whether one more that is [fresh](Self::reserve_fresh) had better wait for room, which there will be within a moment: there is none,
+    /// or others wait for it; what is held goes out as fast as this node can send; and no other node could take what is left in the
+    /// store. It is told when there is room.
     pub fn is_crowded(&mut self, subscription: SubscriptionId, rules: &LaneRules, now: Instant) -> bool {
-        let may_wait = !self.is_closed
-            && self.frame.nodes == 1
-            && self.frame.bounds.in_flight > 0
-            && self.hurries_until.is_none_or(|until| until <= now);
-        may_wait
-            && !rules.is_open
-            && (self.is_lane_crowded(subscription, now) || self.is_account_crowded(rules.account, now))
+        let may_wait = !self.is_closed && self.frame.nodes == 1 && !rules.is_open;
+        may_wait && (self.is_lane_crowded(subscription, now) || self.is_account_crowded(rules.account, now))
     }
 
     fn is_lane_crowded(&mut self, subscription: SubscriptionId, now: Instant) -> bool {
@@ -186,7 +178,7 @@ impl Scheduler {
         let room = self.own_room(key, now);
         let lane = &mut self.lanes[key];
         let is_crowded = room == 0 || lane.is_wanted && !lane.is_half_empty(self.frame, now);
-        let gets_on = is_crowded && lane.goes_freely(self.frame, now) && lane.ends.time_for(lane.held, now) < QUICKLY;
+        let gets_on = is_crowded && lane.ends.per_second(now) >= AT_ITS_LIMIT;
         lane.is_wanted |= gets_on;
         gets_on
     }
@@ -196,14 +188,9 @@ impl Scheduler {
         let pool = self.slot_pool().of_account(self.accounts[key].held);
         let account = &mut self.accounts[key];
         let is_crowded = pool.free == 0 || account.is_wanted && account.held > pool.all / 2;
-        let gets_on = is_crowded && self.ends.time_for(self.held, now) < QUICKLY;
+        let gets_on = is_crowded && self.ends.per_second(now) >= AT_ITS_LIMIT;
         account.is_wanted |= gets_on;
         gets_on
-    }
-
-    /// Somebody has waited for room in vain: others do not for a while.
-    pub fn hurry(&mut self, now: Instant) {
-        self.hurries_until = Some(now + HURRY);
     }
 
     fn is_account_full(&self, key: Key) -> bool {
