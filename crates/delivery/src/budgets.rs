@@ -281,7 +281,9 @@ impl Budgets {
             Ok(block) => {
                 let mut known = self.known();
                 known.blocks.retain(|_, block| block.day == Day::of(now));
-                known.blocks.insert(account, Block { day: Day::of(now), left: block - 1 });
+                // Meanwhile something may have been given back.
+                let today = Block { day: Day::of(now), left: 0 };
+                known.blocks.entry(account).or_insert(today).left += block - 1;
                 Some(Taken(Some(Day::of(now))))
             }
             Err(error) => {
