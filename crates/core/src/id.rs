@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::HashMap,
     fmt,
     str::FromStr,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,6 +12,10 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+
+/// What is found by an id, or by another key that nobody from outside has chosen: its hashes are quick, and could be made to collide by
+/// whoever chooses the keys.
+pub type IdMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// The text is no id of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use rusqlite::Connection;
 
 use super::{
+    bulk::Insert,
     fresh::{Fresh, lanes},
     rows::SubscriptionKey,
 };
-use crate::error::StoreError;
+use crate::{engine::Incarnation, error::StoreError};
 
 /// What an event counts beside its deliveries, where it is counted how much is to be listed.
 const EVENT_WORK: usize = 64;
@@ -32,6 +33,8 @@ struct Recent {
     fresh: Fresh,
     /// How many of its deliveries are not written.
     unwritten: i64,
+    /// All of them were sent at once, so that what has not ended is not written.
+    is_sent_whole: bool,
     /// The subscription of its first delivery.
     lane: SubscriptionKey,
 }
@@ -68,7 +71,8 @@ impl Listing {
             self.has_others = true;
         }
         let unwritten = i64::try_from(unwritten).unwrap_or(i64::MAX);
-        self.recent.push_back(Recent { fresh, unwritten, lane });
+        let is_sent_whole = unwritten == fresh.count;
+        self.recent.push_back(Recent { fresh, unwritten, is_sent_whole, lane });
     }
 
     /// Forgets what is known of events.
@@ -95,18 +99,31 @@ impl Listing {
         self.recent[index].fresh.positions().contains(&position).then_some(index)
     }
 
+    /// Notes that a delivery is written that has ended, if it is known that it was not written before; answers its event's key.
+    pub(super) fn end(&mut self, position: i64, holder: Incarnation) -> Option<i64> {
+        let index = self.recent_at(position)?;
+        let recent = &self.recent[index];
+        let (event, is_unwritten) = (recent.fresh.event, recent.is_sent_whole && recent.fresh.is_sent_by(holder));
+        is_unwritten.then(|| {
+            self.note_written_at(index);
+            event
+        })
+    }
+
+    fn note_written_at(&mut self, index: usize) {
+        let recent = &mut self.recent[index];
+        recent.unwritten -= 1;
+        if recent.unwritten == 0 {
+            self.work = self.work.saturating_add(work_of(&recent.fresh));
+        }
+    }
+
     /// Notes that a delivery of an event is written.
     pub(super) fn note_written(&mut self, event: &Fresh, position: i64) {
-        let is_last = match self.recent_at(position) {
-            Some(index) => {
-                let recent = &mut self.recent[index];
-                recent.unwritten -= 1;
-                recent.unwritten == 0
-            }
+        if let Some(index) = self.recent_at(position) {
+            self.note_written_at(index);
+        } else if position + 1 == event.positions().end {
             // It counts by its part.
-            None => position + 1 == event.positions().end,
-        };
-        if is_last {
             self.work = self.work.saturating_add(work_of(event));
         }
     }
@@ -143,6 +160,8 @@ impl Listing {
         part.write(connection)
     }
 }
+
+const LISTED: Insert = Insert { before: "INSERT INTO listed", after: "", columns: 2 };
 
 /// What is listed at once.
 #[derive(Default)]
@@ -200,10 +219,10 @@ impl Part {
     fn write(mut self, connection: &Connection) -> Result<(), StoreError> {
         // In the order of the table, so that each of its pages is looked for once.
         self.entries.sort_unstable();
-        let mut insert = connection.prepare_cached("INSERT INTO listed VALUES (?, ?)")?;
-        for entry in self.entries {
-            insert.execute(entry)?;
-        }
+        LISTED.all(connection, &self.entries, |statement, at, (lane, position)| {
+            statement.raw_bind_parameter(at, lane)?;
+            statement.raw_bind_parameter(at + 1, position)
+        })?;
         let mut delete = connection.prepare_cached("DELETE FROM fresh WHERE first_delivery BETWEEN ? AND ?")?;
         for run in self.runs {
             delete.execute(run)?;
@@ -217,7 +236,6 @@ mod tests {
     use super::*;
     use crate::{
         Limits,
-        engine::Incarnation,
         sqlite::{fresh, schema},
     };
 
@@ -293,6 +311,22 @@ mod tests {
         world.listing.work = usize::MAX;
         world.list();
         assert_eq!((world.count("listed"), world.count("fresh")), (600, 0));
+    }
+
+    #[test]
+    fn only_of_an_event_that_was_sent_whole_is_it_known_that_nothing_is_written() {
+        let mut world = World::new();
+        let whole = world.accept(2);
+        assert_eq!(world.listing.end(whole.first, Incarnation(2)), None);
+        assert_eq!(world.listing.end(whole.first + 1, Incarnation(1)), Some(whole.event));
+        assert_eq!(world.listing.end(whole.first + 2, Incarnation(1)), None);
+
+        let (next, event) = (world.next, world.next);
+        let part = fresh::keep(&world.connection, next, event, Some(Incarnation(1)), &LANES).unwrap();
+        world.listing.add(part, 2, LANES[0]);
+        assert_eq!(world.listing.end(part.first, Incarnation(1)), None);
+        world.listing.forget();
+        assert_eq!(world.listing.end(whole.first, Incarnation(1)), None);
     }
 
     #[test]

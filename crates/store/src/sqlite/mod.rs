@@ -9,6 +9,7 @@
 
 mod accept;
 mod access;
+mod bulk;
 mod cancellation;
 mod catalogue;
 mod documents;

@@ -6,9 +6,10 @@ use hookcast_core::{
     policy::HealthPolicy,
     subscription::Health,
 };
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Statement, Transaction};
 
 use super::{
+    bulk::Insert,
     cancellation,
     catalogue::{deactivate, touch},
     known::Known,
@@ -46,18 +47,54 @@ impl<'t> Outcomes<'t> {
 
     pub(super) fn record(mut self, outcomes: &[Outcome]) -> Result<Finished, StoreError> {
         let mut finished = Finished::default();
+        let mut ended = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            match self.known.keys.of(self.transaction, outcome.subscription)? {
-                Some(lane) if self.settle(outcome, lane)? => {
-                    self.update_health(outcome, lane, &mut finished)?;
+            let Some(lane) = self.known.keys.of(self.transaction, outcome.subscription)? else {
+                finished.ignored += 1;
+                continue;
+            };
+            let is_held = match self.ended(outcome, lane) {
+                Some(row) => {
+                    ended.push(row);
+                    true
                 }
-                _ => finished.ignored += 1,
+                None => self.settle(outcome, lane)?,
+            };
+            if is_held {
+                self.update_health(outcome, lane, &mut finished)?;
+            } else {
+                finished.ignored += 1;
             }
         }
+        self.write_ended(ended)?;
         if finished.changes_catalogue() {
             self.known.forget_catalogue_version();
         }
         Ok(finished)
+    }
+
+    /// The row of a delivery that is done for good, if it is known that it has none.
+    fn ended<'o>(&mut self, outcome: &'o Outcome, lane: SubscriptionKey) -> Option<Ended<'o>> {
+        let state = match outcome.verdict.next {
+            Next::Delivered => DeliveryState::Delivered,
+            Next::Failed => DeliveryState::Failed,
+            Next::RetryAt(_) => return None,
+        };
+        let first = FirstAttempt::of(&outcome.attempt)?;
+        let position = integer(outcome.delivery.position());
+        let event = self.known.listing.end(position, self.holder)?;
+        Some(Ended { position, event, lane, state, first })
+    }
+
+    fn write_ended(&mut self, mut rows: Vec<Ended<'_>>) -> Result<(), StoreError> {
+        rows.sort_unstable_by_key(|row| row.position);
+        let written = ENDED.all(self.transaction, &rows, Ended::bind)?;
+        if written < rows.len() {
+            // What was known was wrong. Once nothing is known they are looked for one by one.
+            self.known.lose();
+            return Err(StoreError::Busy("deliveries had been written that were taken not to be".into()));
+        }
+        Ok(())
     }
 
     /// Gives the delivery its new state, if it is held; answers whether it was. One that would be tried again is cancelled where its
@@ -224,6 +261,35 @@ impl<'t> Outcomes<'t> {
             touch(self.transaction, lane)?;
         }
         Ok(())
+    }
+}
+
+/// A delivery that was written nowhere before it ended, with its first and only attempt.
+struct Ended<'o> {
+    position: i64,
+    event: i64,
+    lane: SubscriptionKey,
+    state: DeliveryState,
+    first: FirstAttempt<'o>,
+}
+
+const ENDED: Insert = Insert {
+    before: "INSERT INTO deliveries (position, event, subscription, state, attempts, tried_at, latency_ms, status, answer)",
+    after: "ON CONFLICT (position) DO NOTHING",
+    columns: 9,
+};
+
+impl Ended<'_> {
+    fn bind(statement: &mut Statement<'_>, at: usize, row: &Self) -> rusqlite::Result<()> {
+        statement.raw_bind_parameter(at, row.position)?;
+        statement.raw_bind_parameter(at + 1, row.event)?;
+        statement.raw_bind_parameter(at + 2, row.lane)?;
+        statement.raw_bind_parameter(at + 3, state_code(row.state))?;
+        statement.raw_bind_parameter(at + 4, 1)?;
+        statement.raw_bind_parameter(at + 5, row.first.time.as_millis())?;
+        statement.raw_bind_parameter(at + 6, row.first.latency_ms)?;
+        statement.raw_bind_parameter(at + 7, row.first.answer.status)?;
+        statement.raw_bind_parameter(at + 8, &row.first.answer.excerpt)
     }
 }
 

@@ -1,13 +1,11 @@
 //! Values as SQLite keeps them.
 
-use std::collections::HashMap;
-
 use hookcast_core::{
     account::Account,
     canonical::ContentMd5,
     clock::Timestamp,
     event::{Event, EventType},
-    id::{AccountId, EventId, SubscriptionId},
+    id::{AccountId, EventId, IdMap, SubscriptionId},
     sealing::Sealed,
     subscription::{Health, Subscription},
     token::AccessToken,
@@ -32,7 +30,7 @@ pub(super) fn small(value: i64) -> u32 {
 
 /// The keys of subscriptions, looked up once for each job.
 #[derive(Default)]
-pub(super) struct Keys(HashMap<SubscriptionId, Option<SubscriptionKey>>);
+pub(super) struct Keys(IdMap<SubscriptionId, Option<SubscriptionKey>>);
 
 impl Keys {
     /// The key of a subscription, the deleted ones included.

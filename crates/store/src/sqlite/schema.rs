@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::location::make_folder;
 use crate::{Limits, error::StoreError};
@@ -45,7 +45,7 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     let mut connection = Connection::open_with_flags(path, flags() | OpenFlags::SQLITE_OPEN_CREATE)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     connection.busy_timeout(limits.busy_timeout)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&connection)?;
     // Has an effect only before the first table is made.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode = switch_to_wal(&connection, limits.busy_timeout)?;
@@ -91,10 +91,17 @@ fn switch_to_wal(connection: &Connection, busy_timeout: Duration) -> Result<Stri
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags())?;
     connection.busy_timeout(Duration::from_secs(10))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB / 4)?;
     Ok(connection)
+}
+
+/// Keeps statements prepared, and their plans whatever they are asked about: SQLite would plan some anew for each value.
+fn keep_statements(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn flags() -> OpenFlags {
