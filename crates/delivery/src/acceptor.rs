@@ -46,9 +46,10 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// a fraction of what is left in the store and fetched from there.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// They do where there is none for one in so many of their deliveries, of which so many are looked at.
+/// They do where there is none for one in so many of their deliveries, of which so many are looked at, of each event and in all.
 const WORTH_WAITING: usize = 4;
-const LOOKED_AT: usize = 1_024;
+const LOOKED_AT: usize = 32;
+const LOOKED_AT_IN_ALL: usize = 1_024;
 
 /// How long an idempotency key is remembered.
 pub const REMEMBER_KEY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -219,10 +220,14 @@ impl Acceptor {
             if !is_plain || submission.event.due_at() > time {
                 continue;
             }
-            let targets = audience.everybody().iter().filter(|target| may_be_held(target, &holds, time));
-            for target in targets.take(LOOKED_AT - all) {
+            if all >= LOOKED_AT_IN_ALL {
+                break;
+            }
+            let everybody = audience.everybody();
+            let some = everybody.iter().step_by(everybody.len().div_ceil(LOOKED_AT).max(1));
+            for target in some.filter(|target| may_be_held(target, &holds, time)) {
                 all += 1;
-                crowded += usize::from(scheduler.is_crowded(target.subscription, &target.lane, now));
+                crowded += usize::from(scheduler.is_crowded(target.subscription, &target.lane, everybody.len(), now));
             }
         }
         crowded > 0 && crowded * WORTH_WAITING >= all
@@ -315,6 +320,7 @@ impl Acceptor {
                     attempts: 0,
                     message: messages.of(&submission.event, target.format),
                     holder,
+                    begun: None,
                 };
                 (work, lanes.size)
             }));

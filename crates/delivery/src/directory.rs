@@ -9,7 +9,7 @@ use hookcast_core::{
     clock::Timestamp,
     event::{Event, EventType},
     filter::{self, Filter},
-    id::{AccountId, SubscriptionId},
+    id::{AccountId, IdMap, SubscriptionId},
     pattern::PatternIndex,
 };
 use hookcast_store::{
@@ -31,7 +31,7 @@ const MOST_LISTS: usize = 4_096;
 #[derive(Default)]
 struct Known {
     version: CatalogueVersion,
-    targets: HashMap<SubscriptionId, Arc<Target>>,
+    targets: IdMap<SubscriptionId, Arc<Target>>,
     index: PatternIndex<SubscriptionId>,
     /// Anybody may ask for their keys, which must not cost a walk over all the others.
     with_public_keys: BTreeSet<SubscriptionId>,

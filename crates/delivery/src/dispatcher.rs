@@ -328,6 +328,8 @@ impl Dispatcher {
             (ended, next) = self.end(&work, feedback, is_settled);
             if ended.has_room_again {
                 self.wake();
+            } else if ended.has_room_for_new {
+                self.has_room.notify_waiters();
             }
             for untried in ended.given_back {
                 self.record(untried.holder, Entry::Untried(untried.delivery)).await;

@@ -79,6 +79,7 @@ impl Parts {
             group: claimed.group,
             message: messages.of(&claimed.event, format),
             holder,
+            begun: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! All of delivery as one thing that starts and stops.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, num::NonZero, sync::Arc, thread, time::Duration};
 
 use hookcast_core::{
     clock::Clock,
@@ -38,6 +38,9 @@ use crate::{
 
 /// How long the last outcomes may take to be written.
 const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// Attempts that have just begun, for each processor: it needs no more to have something to do always.
+const JUST_BEGUN: usize = 64;
 
 /// The rules of delivery.
 #[derive(Clone, Debug)]
@@ -78,6 +81,7 @@ impl Settings {
             in_flight: if self.delivers { self.in_flight } else { 0 },
             in_flight_per_lane: self.in_flight_per_subscription,
             in_flight_per_host: self.in_flight_per_host,
+            just_begun: JUST_BEGUN * thread::available_parallelism().map_or(1, NonZero::get),
             breaker_failures: self.health.breaker.failures,
             recovery_rate: self.recovery_rate,
             bytes: self.bytes,

@@ -18,7 +18,7 @@ impl Scheduler {
     /// The next delivery to start, which counts as in flight from now on.
     pub fn start_next(&mut self, now: Instant) -> Option<Work> {
         let pool = self.flight_pool();
-        if self.is_closed || pool.free == 0 {
+        if self.is_closed || pool.free == 0 || self.turns.accounts() == 0 || !self.burst.has_room(now) {
             return None;
         }
         for _ in 0..self.turns.accounts() {
@@ -50,11 +50,13 @@ impl Scheduler {
             let lane = &mut self.lanes[key];
             let host = &mut self.hosts[lane.host];
             let may_start = lane.wants_to_start() && host.has_room() && lane.ready_at(self.frame, now) <= now;
-            let started = if may_start { lane.start(self.frame, now) } else { None };
-            if started.is_some() {
+            let mut started = if may_start { lane.start(self.frame, now) } else { None };
+            if let Some(work) = &mut started {
+                work.begun = Some(now);
                 host.in_flight += 1;
                 self.accounts[account].in_flight += 1;
                 self.in_flight += 1;
+                self.burst.begin(now);
             }
             self.settle(key, now);
             if started.is_some() {
@@ -66,9 +68,12 @@ impl Scheduler {
 
     /// Ends an attempt. `is_settled`: the delivery is done for good, and the next one of its group follows.
     pub fn end(&mut self, work: &Work, feedback: Feedback, is_settled: bool, now: Instant) -> Ended {
-        let mut ended = Ended { has_room_again: false, given_back: Vec::new() };
+        let mut ended = Ended { has_room_again: false, has_room_for_new: false, given_back: Vec::new() };
         let Some(key) = self.lane_of.get(&work.subscription).copied() else { return ended };
         self.let_go(key, 1, work.bytes());
+        if let Some(begun) = work.begun {
+            self.burst.end(begun);
+        }
         // The place of a probe may be what another narrow lane waits for.
         ended.has_room_again |= self.end_probe(key);
 
@@ -98,6 +103,7 @@ impl Scheduler {
         self.let_go(key, ended.given_back.len(), ended.given_back.iter().map(|work| work.bytes()).sum());
 
         ended.has_room_again |= self.take_wishes(key, now);
+        ended.has_room_for_new = self.lets_new_in(account);
         self.let_waiting_in(host, now);
         self.settle(key, now);
         ended
@@ -117,6 +123,16 @@ impl Scheduler {
         let for_all = self.is_wanted && self.held <= slots.all / 2;
         self.is_wanted &= !for_all;
         for_lane || for_account || for_all
+    }
+
+    /// Whether those that wait with new events are to be told that there is room. Where something of the account has been left in the
+    /// store, that comes first.
+    fn lets_new_in(&mut self, account: Key) -> bool {
+        let slots = self.slot_pool();
+        let account = &mut self.accounts[account];
+        let lets_in = account.is_awaited && !account.is_wanted && slots.of_account(account.held).has_much_left();
+        account.is_awaited &= !lets_in;
+        lets_in
     }
 
     /// Gives up what a lane has not started.

@@ -183,6 +183,11 @@ impl Lane {
         Some(self.rules.rate_limit.filter(is_own).map_or(OwnLimit::Recovering, OwnLimit::Rate))
     }
 
+    /// Whether something of its own bounds it, or what it has learned of its callback.
+    pub(super) fn is_bounded(&self, frame: Frame, now: Instant) -> bool {
+        self.is_narrow() || self.limit < frame.bounds.in_flight_per_lane || self.pace(frame, now).is_some()
+    }
+
     /// When there will be room for one more, where a rest or its pace is what it waits for.
     pub(super) fn room_at(&self, frame: Frame, now: Instant) -> Option<Instant> {
         if self.is_resting(now) {

@@ -18,6 +18,7 @@
 //! Of an ordered group one is queued or in flight at a time; the others follow when it is done for good, and are given back when
 //! it is to be tried again.
 
+mod burst;
 mod flight;
 mod host;
 mod known;
@@ -35,13 +36,14 @@ use std::{
 
 use hookcast_core::{
     format::Message,
-    id::{AccountId, DeliveryId, EventId, SubscriptionId},
+    id::{AccountId, DeliveryId, EventId, IdMap, SubscriptionId},
 };
 use hookcast_store::engine::Incarnation;
 use slab::Slab;
 use tokio::time::Instant;
 
 use self::{
+    burst::Burst,
     host::Host,
     lane::{Frame, Lane, Place},
     rate::Throughput,
@@ -75,6 +77,8 @@ pub struct Work {
     pub message: Arc<Message>,
     /// Under which lease it is held.
     pub holder: Incarnation,
+    /// When its attempt began, once it has.
+    pub begun: Option<Instant>,
 }
 
 impl Work {
@@ -131,6 +135,8 @@ pub struct Bounds {
     pub in_flight_per_lane: usize,
     /// Attempts in flight to one host; 0: as many as in all.
     pub in_flight_per_host: usize,
+    /// Attempts that have just begun, within the last three milliseconds, and not ended: as many as the processors can work on.
+    pub just_begun: usize,
     /// Bytes of bodies held, in all. One body is held whatever its size.
     pub bytes: usize,
     /// Attempts that fail in a row after which a lane makes one at a time; 0: however many fail.
@@ -159,6 +165,8 @@ pub enum Feedback {
 pub struct Ended {
     /// There is room again where somebody was turned away.
     pub has_room_again: bool,
+    /// There is room where nobody was turned away, and somebody waits with new events.
+    pub has_room_for_new: bool,
     /// What was queued in a lane that has become struck, or behind one of its group that is not done.
     pub given_back: Vec<Work>,
 }
@@ -174,7 +182,10 @@ struct Account {
     probes: usize,
     /// Subscriptions for which there was no room, since the account has what it may.
     turned_away: HashSet<SubscriptionId>,
+    /// Something was left in the store for want of room: tell when there is room again.
     is_wanted: bool,
+    /// Somebody waits with new events.
+    is_awaited: bool,
 }
 
 /// Lanes, their queues and what they share.
@@ -184,8 +195,8 @@ pub struct Scheduler {
     lanes: Slab<Lane>,
     accounts: Slab<Account>,
     hosts: Slab<Host>,
-    lane_of: HashMap<SubscriptionId, Key>,
-    account_of: HashMap<AccountId, Key>,
+    lane_of: IdMap<SubscriptionId, Key>,
+    account_of: IdMap<AccountId, Key>,
     host_of: HashMap<Arc<str>, Key>,
     /// Lanes with something to start.
     turns: Turns,
@@ -199,19 +210,23 @@ pub struct Scheduler {
     is_wanted: bool,
     /// Attempts that end, of all lanes.
     ends: Throughput,
+    burst: Burst,
+    /// When something was held again, the last time that nothing was.
+    busy_since: Instant,
 }
 
 impl Scheduler {
     /// An empty one.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
+        let now = Instant::now();
         Self {
             frame: Frame { bounds, nodes: 1 },
             lanes: Slab::new(),
             accounts: Slab::new(),
             hosts: Slab::new(),
-            lane_of: HashMap::new(),
-            account_of: HashMap::new(),
+            lane_of: IdMap::default(),
+            account_of: IdMap::default(),
             host_of: HashMap::new(),
             turns: Turns::default(),
             timers: Timers::default(),
@@ -221,7 +236,9 @@ impl Scheduler {
             bytes: 0,
             is_closed: false,
             is_wanted: false,
-            ends: Throughput::new(Instant::now()),
+            ends: Throughput::new(now),
+            burst: Burst::new(bounds.just_begun, now),
+            busy_since: now,
         }
     }
 
@@ -239,15 +256,16 @@ impl Scheduler {
         true
     }
 
-    /// When [`wake`](Self::wake) has something to do.
+    /// When [`wake`](Self::wake) has something to do, or something may start that had to wait.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.burst.next()).min()
     }
 
     /// Looks at the lanes whose time has come. Answers whether there is room again where somebody was turned away; something may
     /// start, too.
     pub fn wake(&mut self, now: Instant) -> bool {
+        self.burst.wake();
         let mut has_room_again = false;
         while let Some((at, key)) = self.timers.pop(now) {
             let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.wakes_at == Some(at)) else { continue };

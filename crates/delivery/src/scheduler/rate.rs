@@ -14,7 +14,7 @@ use super::LaneRules;
 pub(super) const HORIZON: Duration = Duration::from_secs(1);
 
 /// Over how long it is measured how many attempts end.
-const MEASURED_OVER: Duration = Duration::from_millis(100);
+pub(super) const MEASURED_OVER: Duration = Duration::from_millis(100);
 
 /// The slowest pace.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -84,7 +84,7 @@ impl Meter {
 pub(super) struct Throughput {
     since: Instant,
     count: u32,
-    /// In the time before that.
+    /// In the time before that. It halves at the most each time, so that a moment in which nothing ends is soon forgotten.
     per_second: f64,
 }
 
@@ -98,7 +98,7 @@ impl Throughput {
     pub(super) fn count(&mut self, now: Instant) {
         let time = now.saturating_duration_since(self.since);
         if time >= MEASURED_OVER {
-            *self = Self { since: now, count: 0, per_second: f64::from(self.count) / time.as_secs_f64() };
+            *self = Self { since: now, count: 0, per_second: self.per_second(now) };
         }
         self.count += 1;
     }
@@ -106,7 +106,10 @@ impl Throughput {
     /// How many attempts end in a second, if it goes on like this.
     pub(super) fn per_second(&self, now: Instant) -> f64 {
         let time = now.saturating_duration_since(self.since);
-        // Where none has ended for long, not even the next one has come.
-        if time < MEASURED_OVER { self.per_second } else { f64::from(self.count) / time.as_secs_f64() }
+        if time < MEASURED_OVER {
+            return self.per_second;
+        }
+        let measured = f64::from(self.count) / time.as_secs_f64();
+        measured.max(self.per_second / (time.as_secs_f64() / MEASURED_OVER.as_secs_f64()).exp2())
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use hookcast_core::id::{AccountId, SubscriptionId};
 use tokio::time::Instant;
 
-use super::{Account, Key, LaneRules, Scheduler};
+use super::{Account, Key, LaneRules, Scheduler, rate::MEASURED_OVER};
 
 /// So many attempts end in a second where what bounds them is this node, and not their callbacks.
 const AT_ITS_LIMIT: f64 = 10_000.0;
@@ -66,6 +66,9 @@ impl Scheduler {
         };
         let wanted = self.own_room(key, now).min(count);
         let granted = wanted.min(self.share(key)).min(self.bodies(key, bytes));
+        if self.held == 0 {
+            self.busy_since = now;
+        }
         self.hold(key, granted, granted * bytes);
         let lane = &mut self.lanes[key];
         let account = &mut self.accounts[lane.account];
@@ -166,31 +169,43 @@ impl Scheduler {
     }
 
     /// Whether one more that is [fresh](Self::reserve_fresh) had better wait for room, which there will be within a moment: there is none,
-    /// or others wait for it; what is held goes out as fast as this node can send; and no other node could take what is left in the
-    /// store. It is told when there is room.
-    pub fn is_crowded(&mut self, subscription: SubscriptionId, rules: &LaneRules, now: Instant) -> bool {
+    /// or others wait for it; what is held goes out as fast as this node can send, as far as is known; and no other node could take what is
+    /// left in the store. It is told when there is room.
+    ///
+    /// `wanted` is how many there are of it, for this subscription and others.
+    pub fn is_crowded(&mut self, subscription: SubscriptionId, rules: &LaneRules, wanted: usize, now: Instant) -> bool {
         let may_wait = !self.is_closed && self.frame.nodes == 1 && !rules.is_open;
-        may_wait && (self.is_lane_crowded(subscription, now) || self.is_account_crowded(rules.account, now))
+        may_wait && (self.is_lane_crowded(subscription, now) || self.is_account_crowded(rules.account, wanted, now))
     }
 
     fn is_lane_crowded(&mut self, subscription: SubscriptionId, now: Instant) -> bool {
+        let has_just_begun = self.has_just_begun(now);
         let Some(key) = self.lane_of.get(&subscription).copied() else { return false };
         let room = self.own_room(key, now);
         let lane = &mut self.lanes[key];
         let is_crowded = room == 0 || lane.is_wanted && !lane.is_half_empty(self.frame, now);
-        let gets_on = is_crowded && lane.ends.per_second(now) >= AT_ITS_LIMIT;
+        let may_get_on = has_just_begun && !lane.is_bounded(self.frame, now);
+        let gets_on = is_crowded && (lane.ends.per_second(now) >= AT_ITS_LIMIT || may_get_on);
         lane.is_wanted |= gets_on;
         gets_on
     }
 
-    fn is_account_crowded(&mut self, account: AccountId, now: Instant) -> bool {
+    fn is_account_crowded(&mut self, account: AccountId, wanted: usize, now: Instant) -> bool {
+        let has_just_begun = self.has_just_begun(now);
         let Some(key) = self.account_of.get(&account).copied() else { return false };
         let pool = self.slot_pool().of_account(self.accounts[key].held);
         let account = &mut self.accounts[key];
-        let is_crowded = pool.free == 0 || account.is_wanted && account.held > pool.all / 2;
-        let gets_on = is_crowded && self.ends.per_second(now) >= AT_ITS_LIMIT;
-        account.is_wanted |= gets_on;
+        let is_crowded = pool.has_too_little_for(wanted)
+            || account.is_wanted && account.held > pool.all / 2
+            || account.is_awaited && !pool.has_much_left();
+        let gets_on = is_crowded && (self.ends.per_second(now) >= AT_ITS_LIMIT || has_just_begun);
+        account.is_awaited |= gets_on;
         gets_on
+    }
+
+    /// Whether something has been held for so short a time that it is not known how fast it goes out.
+    fn has_just_begun(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.busy_since) < 2 * MEASURED_OVER
     }
 
     fn is_account_full(&self, key: Key) -> bool {

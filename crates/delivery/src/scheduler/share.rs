@@ -10,6 +10,9 @@ const GREED: usize = 16;
 /// The last part of everything, one in so many, is for accounts that have nothing yet.
 const FOR_NEW_ACCOUNTS: usize = 32;
 
+/// One part in so many is much.
+const MUCH: usize = 8;
+
 /// The last part of what an account may have, one in so many, is for its lanes that have nothing yet.
 const FOR_NEW_LANES: usize = 4;
 
@@ -21,6 +24,22 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// What is left for lanes that have something already.
+    fn for_old_lanes(self) -> usize {
+        self.free.saturating_sub(self.all / FOR_NEW_LANES)
+    }
+
+    /// Whether there is too little for something new that takes `wanted`, or a good part of everything.
+    pub(super) fn has_too_little_for(self, wanted: usize) -> bool {
+        self.for_old_lanes() < wanted.min(self.all / MUCH).max(1)
+    }
+
+    /// Whether so much is left that those who wait may come: not so little that they come for each piece, and not so much that all come at
+    /// once.
+    pub(super) fn has_much_left(self) -> bool {
+        !self.has_too_little_for(usize::MAX)
+    }
+
     /// What is shared by the lanes of an account that has `own` of this.
     pub(super) fn of_account(self, own: usize) -> Self {
         let left = self.free.saturating_sub(self.all / FOR_NEW_ACCOUNTS);
@@ -33,14 +52,14 @@ impl Pool {
     /// How much a lane may have in all that has `own` of its account's. `is_welcome`: it may have something of the part that is
     /// kept for lanes without anything.
     pub(super) fn of_lane(self, own: usize, is_welcome: bool) -> usize {
-        let share = self.free.saturating_sub(self.all / FOR_NEW_LANES);
+        let share = self.for_old_lanes();
         if own == 0 && is_welcome { share.max(self.free.min(1)) } else { share }
     }
 
     /// How much more a lane may take that has `own` of its account's, where what it takes comes in large pieces and one lane may
     /// well need most of it: only what is kept for lanes without anything is out of its reach.
     pub(super) fn rest_for_lane(self, own: usize) -> usize {
-        if own == 0 { self.free } else { self.free.saturating_sub(self.all / FOR_NEW_LANES) }
+        if own == 0 { self.free } else { self.for_old_lanes() }
     }
 }
 

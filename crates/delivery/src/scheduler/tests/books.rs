@@ -10,6 +10,7 @@ const TIGHT: Bounds = Bounds {
     in_flight: 12,
     in_flight_per_lane: 4,
     in_flight_per_host: 5,
+    just_begun: 6,
     bytes: 60,
     breaker_failures: 4,
     recovery_rate: 3.0,

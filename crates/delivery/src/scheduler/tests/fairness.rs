@@ -133,3 +133,21 @@ fn lanes_of_a_full_account_count_as_full_until_it_has_room() {
     }
     assert!(world.full_lanes().is_empty());
 }
+
+#[test]
+fn no_more_begin_at_once_than_the_processors_work_on() {
+    let mut world =
+        World::new(Bounds { in_flight: 64, in_flight_per_lane: 64, just_begun: 3, bytes: 10_000, ..BOUNDS });
+    world.fill(1, 40);
+    let started = world.start_all();
+    assert_eq!(started.len(), 3);
+    let _ = world.end(&started[0], Feedback::Good);
+    assert_eq!(world.start_all().len(), 1, "one has ended");
+    // A slow callback gets as many as it may have all the same.
+    let mut in_flight = 3;
+    while in_flight < 20 {
+        assert!(world.pass_to_wake() <= 3 * MILLISECOND);
+        in_flight += world.start_all().len();
+    }
+    assert_eq!(world.scheduler.in_flight(), in_flight);
+}

@@ -18,6 +18,7 @@ const BOUNDS: Bounds = Bounds {
     in_flight: 8,
     in_flight_per_lane: 4,
     in_flight_per_host: 0,
+    just_begun: usize::MAX,
     bytes: 1_000,
     breaker_failures: 0,
     recovery_rate: 100.0,
@@ -82,7 +83,7 @@ impl World {
 
     fn is_crowded(&mut self, lane: u16) -> bool {
         let rules = self.rules_of(lane);
-        self.scheduler.is_crowded(subscription(lane), &rules, self.now)
+        self.scheduler.is_crowded(subscription(lane), &rules, 1, self.now)
     }
 
     fn unreserve(&mut self, lane: u16, count: usize, bytes: usize) {
@@ -109,6 +110,7 @@ impl World {
             attempts: 0,
             message: message(b"{}"),
             holder: Incarnation(1),
+            begun: None,
         };
         self.scheduler.queue(work, 2, self.now);
         self.queued

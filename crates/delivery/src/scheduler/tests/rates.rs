@@ -113,6 +113,17 @@ fn how_many_end_is_known_after_a_while_and_not_for_ever() {
     assert!(ends.per_second(begun + SECOND * 60) < 10.0);
 }
 
+#[test]
+fn a_moment_in_which_nothing_ends_does_not_make_a_node_slow() {
+    let begun = Instant::now();
+    let mut ends = Throughput::new(begun);
+    for n in 1..=20_000 {
+        ends.count(begun + Duration::from_micros(20) * n);
+    }
+    let after = |ms: u32| ends.per_second(begun + MILLISECOND * (400 + ms));
+    assert!(after(0) > 45_000.0 && after(150) > 12_000.0 && after(1_000) < 3_000.0);
+}
+
 /// Lets so many attempts of a lane begin and end well, one after the other.
 fn get_on(world: &mut World, lane: u16, attempts: u32, time: Duration) {
     for _ in 0..attempts {
@@ -152,6 +163,8 @@ fn what_is_new_waits_for_room_where_the_node_is_at_its_limit() {
 fn nothing_waits_for_callbacks_or_where_others_could_send() {
     let is_crowded = |time, change: &dyn Fn(&mut World)| {
         let mut world = World::new(BOUNDS);
+        // It is busy all along.
+        assert_eq!(world.reserve(2, 1, 2), 1);
         get_on(&mut world, 1, 5_000, time);
         assert!(world.fill(1, 1_000) > 100);
         change(&mut world);
@@ -164,7 +177,17 @@ fn nothing_waits_for_callbacks_or_where_others_could_send() {
     assert!(!is_crowded(QUICK, &|world| world.scheduler.frame.nodes = 2), "other nodes take it");
     assert!(!is_crowded(QUICK, &|world| world.scheduler.is_closed = true));
 
-    let mut world = World::new(BOUNDS);
-    assert!(world.fill(1, 1_000) > 100);
-    assert!(!world.is_crowded(1), "nothing has ended yet");
+    let begun = |change: &dyn Fn(&mut LaneRules)| {
+        let mut world = World::new(BOUNDS);
+        world.set(1, change);
+        while world.fill(1, 1_000) > 0 {}
+        assert!(!world.start_all().is_empty());
+        world
+    };
+    let mut world = begun(&|_| ());
+    world.pass(MILLISECOND * 150);
+    assert!(world.is_crowded(1), "they may go out as fast as this node can send");
+    world.pass(MILLISECOND * 100);
+    assert!(!world.is_crowded(1), "none has ended");
+    assert!(!begun(&|rules| rules.rate_limit = Some(5_000.0)).is_crowded(1), "a limit of its own bounds it");
 }
