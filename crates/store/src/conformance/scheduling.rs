@@ -22,6 +22,7 @@ cases![
     what_waits_of_an_event_is_cancelled,
     what_is_sent_or_has_ended_is_not_cancelled,
     what_was_sent_while_its_event_was_cancelled_is_not_tried_again,
+    what_fails_just_when_its_event_is_cancelled_is_not_tried_again,
     a_cancelled_event_says_since_when,
     cancelling_lets_the_next_of_the_group_go,
     cancelling_nothing_known_is_told,
@@ -149,6 +150,24 @@ async fn what_was_sent_while_its_event_was_cancelled_is_not_tried_again(world: W
     let run = world.here.claim(&cyd, 10, at(9)).await;
     assert_eq!(run.iter().map(|claimed| claimed.event.id).collect::<Vec<_>>(), [next]);
     assert_eq!(world.due(at(99)).await.subscriptions, []);
+}
+
+async fn what_fails_just_when_its_event_is_cancelled_is_not_tried_again(world: World) {
+    let subscribers = world.subscribers("x", 8).await;
+    for _ in 0..20 {
+        let event = world.batch().event("x").to(subscribers.iter().collect::<Vec<_>>()).accept_one().await;
+        let mut failed = Vec::new();
+        let mut untried = Vec::new();
+        for (index, subscription) in subscribers.iter().enumerate() {
+            let claimed = world.here.claim_one(subscription, at(1)).await;
+            if index % 2 == 0 { failed.push(retried(&claimed, at(2), at(9))) } else { untried.push(claimed) }
+        }
+        tokio::join!(world.here.finish(failed, at(2)), world.here.release(&untried, at(2)), cancel(&world, event));
+    }
+    for subscription in &subscribers {
+        assert_eq!(world.states(subscription).await, [DeliveryState::Cancelled; 20]);
+        assert_eq!(world.waiting(subscription).await, 0);
+    }
 }
 
 async fn a_cancelled_event_says_since_when(world: World) {

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use super::{
     Shared,
     lanes::{self, Fewer},
+    locks,
     pool::{Commit, Statement, retrying},
     rows::{SubscriptionKey, get, length, natural, uuid},
 };
@@ -62,7 +63,9 @@ pub(super) async fn cancel(shared: &Shared, event: EventId, now: Timestamp) -> R
 async fn mark(shared: &Shared, event: EventId, now: Timestamp) -> Result<(), StoreError> {
     let transaction = shared.pool.begin(Commit::Durable).await?;
     let key = uuid(event.to_bytes());
-    transaction.query(&MARK, &[&event.time().as_millis(), &key, &now.as_millis()]).await?;
+    transaction
+        .all(&[(&locks::CANCELLING, &[]), (&MARK, &[&event.time().as_millis(), &key, &now.as_millis()])])
+        .await?;
     transaction.commit().await
 }
 

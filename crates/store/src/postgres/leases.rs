@@ -182,6 +182,7 @@ async fn give_back(
     let due = now.as_millis();
     let answers = transaction
         .all(&[
+            (&locks::SHARE_CANCELLING, &[]),
             (&lanes::LOCK, &[&lanes]),
             (&lanes::HASTEN_PROBES, &[&lanes, &holder, &times, &positions, &due]),
             (&GIVE_BACK, &[&holder, &times, &positions, &due]),
@@ -189,7 +190,7 @@ async fn give_back(
         ])
         .await?;
     let (mut more, mut fewer) = (More::default(), Fewer::default());
-    let [_, _, given_back, cancelled] = <[Vec<Row>; 4]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
+    let [_, _, _, given_back, cancelled] = <[Vec<Row>; 5]>::try_from(answers).map_err(|_| StoreError::NotFound)?;
     for row in &given_back {
         more.add(get(row, 0)?, get(row, 2)?);
     }

@@ -5,6 +5,8 @@
 //!   accepted under the catalogue of its commit.
 //! - A *lease* lock for each incarnation: whoever makes it hold something shares it, whoever ends it has it alone. Thus nothing
 //!   is held by one that has ended.
+//! - The *cancelling* lock: whoever marks an event as cancelled has it alone, whoever lets deliveries wait again shares it. Thus one either
+//!   sees the mark, or waits before it is looked what waits of the event.
 //! - A lock for each idempotency key in use, and one each for making and dropping partitions, and for migrations.
 //!
 //! Where several are taken, in this order; then [lanes](super::lanes), in the order of their keys; then deliveries.
@@ -22,6 +24,9 @@ pub(super) const SHARE_LEASES: Statement = Statement {
     types: &[Type::INT4_ARRAY],
 };
 pub(super) const LEASE: Statement = Statement { sql: "SELECT pg_advisory_xact_lock(2, $1)", types: &[Type::INT4] };
+pub(super) const SHARE_CANCELLING: Statement =
+    Statement { sql: "SELECT pg_advisory_xact_lock_shared(7, 0)", types: &[] };
+pub(super) const CANCELLING: Statement = Statement { sql: "SELECT pg_advisory_xact_lock(7, 0)", types: &[] };
 pub(super) const IDEMPOTENCY_KEYS: Statement = Statement {
     sql: "SELECT pg_advisory_xact_lock(3, key) FROM unnest($1::int4[]) AS key",
     types: &[Type::INT4_ARRAY],

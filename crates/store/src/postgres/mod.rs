@@ -38,6 +38,7 @@ mod purge;
 mod redelivery;
 mod rows;
 mod schema;
+mod subscribing;
 #[cfg(test)]
 mod tests;
 mod transfer;

@@ -21,7 +21,7 @@ use super::{
     Shared, catalogue,
     health::{Beyond, Changes, Healths},
     lanes::{self, Fewer, More},
-    log,
+    locks, log,
     pool::{Call, Commit, Statement, Transaction, retrying},
     rows::{SubscriptionKey, get, integer, state_code},
 };
@@ -247,6 +247,9 @@ async fn record(
     let transaction = shared.pool.begin(Commit::Relaxed).await?;
     let locked: Vec<SubscriptionKey> = sorted.locked.iter().copied().collect();
     let delivered: Vec<SubscriptionKey> = sorted.delivered.iter().copied().collect();
+    if !sorted.waits.positions.is_empty() {
+        transaction.query(&locks::SHARE_CANCELLING, &[]).await?;
+    }
     let locked = transaction.query(&lanes::LOCK_FAILING, &[&locked, &delivered]).await?;
     let mut healths = Healths::read(&locked)?;
     let mut settled: HashSet<i64> = end(&transaction, &sorted.ends, holder).await?.into_iter().collect();
