@@ -52,6 +52,8 @@ pub enum Asker {
         /// The name of the access token.
         token: String,
     },
+    /// Whoever works on the store itself, by a command.
+    Shell,
 }
 
 /// Who triggers events, and looks at them.

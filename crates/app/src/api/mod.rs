@@ -60,7 +60,7 @@ use hookcast_delivery::{
 use hookcast_store::{Store, documents::Kind};
 use tokio::sync::Semaphore;
 
-pub use self::{accounts::ACCESS_TOKEN_PREFIX, health::Health};
+pub use self::{accounts::ACCESS_TOKEN_PREFIX, admin::audit::note_command, health::Health};
 use self::{
     cached::Cached,
     error::ApiError,

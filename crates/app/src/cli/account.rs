@@ -14,7 +14,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::{Global, own_account, print};
-use crate::{api::ACCESS_TOKEN_PREFIX, lifecycle};
+use crate::{
+    api::{ACCESS_TOKEN_PREFIX, note_command},
+    lifecycle,
+};
 
 /// Accounts in one read.
 const PAGE: u32 = 1_000;
@@ -100,6 +103,7 @@ async fn work(store: &Arc<dyn Store>, command: StoreCommand) -> anyhow::Result<(
                 ),
                 error => error.into(),
             })?;
+            note_command(&**store, "account create", &account.user_id, now).await;
             print_token(&account, &token, json)?;
         }
         StoreCommand::List { json } => {
@@ -127,16 +131,17 @@ async fn work(store: &Arc<dyn Store>, command: StoreCommand) -> anyhow::Result<(
         }
         StoreCommand::RotateToken { user_id, json } => {
             let token = token::generate(ACCESS_TOKEN_PREFIX, rand::random());
-            let account = store.reset_token(&user_id, TokenHash::of(&token), SystemClock.now()).await.map_err(
-                |error| match error {
+            let now = SystemClock.now();
+            let account =
+                store.reset_token(&user_id, TokenHash::of(&token), now).await.map_err(|error| match error {
                     StoreError::NotFound => {
                         anyhow::anyhow!(
                             "there is no account `{user_id}`; `hookcast account list` shows those there are"
                         )
                     }
                     error => error.into(),
-                },
-            )?;
+                })?;
+            note_command(&**store, "account rotate-token", &user_id, now).await;
             print_token(&account, &token, json)?;
         }
     }

@@ -296,6 +296,15 @@ async fn the_command_line_sees_to_everybody() {
     assert!(run(&["accounts"]).contains("ada"));
     assert!(run(&["account", "ada"]).contains("waiting"));
     home.expect(&["account", "create", "a/b c+d"]);
+    home.expect(&["account", "rotate-token", "a/b c+d"]);
+    let noted: Vec<_> = get(&server.http, "audit?limit=2").await["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["by"]["role"].clone(), entry["path"].clone(), entry.get("status").is_some()))
+        .collect();
+    let by_shell = |what: &str| (json!("shell"), json!(format!("hookcast account {what} a/b c+d")), false);
+    assert_eq!(noted, [by_shell("rotate-token"), by_shell("create")]);
     assert!(run(&["account", "a/b c+d"]).contains("waiting"));
     assert!(run(&["backlog"]).contains("ada"));
     let rates = run(&["rates"]);
@@ -304,6 +313,6 @@ async fn the_command_line_sees_to_everybody() {
     assert!(rates["this_node"]["attempts_failed_per_second"].is_number(), "{rates}");
     assert!(run(&["subscriptions", "--state", "inactive"]).contains(&id));
     assert!(!run(&["subscriptions", "--failing"]).contains(&id));
-    assert!(run(&["audit", "--limit", "1"]).contains(&id));
+    assert!(run(&["audit", "--limit", "3"]).contains(&id));
     assert!(run(&["resume", &id]).contains("active"));
 }

@@ -1,4 +1,4 @@
-//! Who has changed what: every change that was asked for over HTTP and done, but for events.
+//! Who has changed what: every change that was asked for over HTTP and done, but for events, and what commands change in the store itself.
 
 use axum::{
     Json,
@@ -9,7 +9,7 @@ use axum::{
 use hookcast_core::clock::Timestamp;
 use hookcast_delivery::chores::change_name;
 use hookcast_store::{
-    StoreError,
+    Store, StoreError,
     documents::{Document, DocumentQuery, Expected, Kind},
 };
 use http::{HeaderMap, Method, Uri};
@@ -40,14 +40,16 @@ struct Entry {
     /// Who asked for it.
     #[schema(value_type = Asker)]
     by: Asker,
-    /// The request's method.
-    method: String,
-    /// Its path as the description of the interface has it.
+    /// The request's method; commands have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    /// Its path as the description of the interface has it, or the command.
     operation: String,
-    /// Its path.
+    /// Its path, or the command with what it was about.
     path: String,
-    /// The answer's status.
-    status: u16,
+    /// The answer's status; commands have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
 }
 
 /// Notes the change that a request makes, when it is made. Where that fails the change is made all the same, and the log says so.
@@ -57,17 +59,22 @@ pub async fn note<F: Future<Output = Response>>(
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
     let Some(operation) = change(&request) else { return answer(request).await };
-    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    let (method, path) = (Some(request.method().to_string()), request.uri().path().to_owned());
     // Before the change: it may make the very token void.
     let by = auth::asker(state, request.headers()).await;
     let response = answer(request).await;
     if response.status().is_success() {
-        let entry = Entry { time: state.clock.now(), by, method, operation, path, status: response.status().as_u16() };
-        if let Err(error) = keep(state, &entry).await {
-            tracing::error!(%error, operation = entry.operation, path = entry.path, "a change was made and could not be noted");
-        }
+        let status = Some(response.status().as_u16());
+        keep(&*state.store, &Entry { time: state.clock.now(), by, method, operation, path, status }).await;
     }
     response
+}
+
+/// Notes a change that a command has made in the store itself, and what it was about.
+pub async fn note_command(store: &dyn Store, command: &str, about: &str, now: Timestamp) {
+    let (operation, path) = (format!("hookcast {command}"), format!("hookcast {command} {about}"));
+    let path = path.trim_end().to_owned();
+    keep(store, &Entry { time: now, by: Asker::Shell, method: None, operation, path, status: None }).await;
 }
 
 /// Which operation a request asks for, if it is one that changes something.
@@ -79,10 +86,16 @@ fn change(request: &Request) -> Option<String> {
     (!NOT_NOTED.contains(&operation)).then(|| operation.to_owned())
 }
 
-async fn keep(state: &ApiState, entry: &Entry) -> Result<(), StoreError> {
+async fn keep(store: &dyn Store, entry: &Entry) {
+    if let Err(error) = write(store, entry).await {
+        tracing::error!(%error, operation = entry.operation, path = entry.path, "a change was made and could not be noted");
+    }
+}
+
+async fn write(store: &dyn Store, entry: &Entry) -> Result<(), StoreError> {
     let text = serde_json::to_string(entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let name = format!("{}-{:016x}", change_name(entry.time), rand::random::<u64>());
-    state.store.put_document(Kind::Audit, &name, text, Expected::None).await.map(drop)
+    store.put_document(Kind::Audit, &name, text, Expected::None).await.map(drop)
 }
 
 /// Changes, the newest first.

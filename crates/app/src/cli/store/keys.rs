@@ -1,9 +1,10 @@
 //! `hookcast store new-key` and `hookcast store rekey`: the keys that secrets in a store are encrypted with.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use hookcast_core::{
+    clock::{Clock as _, SystemClock},
     sealing::{MasterKey, MasterKeys},
     secrets::Secrets,
     subscription::Subscription,
@@ -17,7 +18,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::super::{Global, PARTIAL, complain, print};
-use crate::lifecycle;
+use crate::{api::note_command, lifecycle};
 
 /// How often a subscription is tried again that others change meanwhile.
 const TRIES: usize = 10;
@@ -68,7 +69,12 @@ pub async fn rekey(global: &Global, args: &RekeyArgs) -> anyhow::Result<ExitCode
         bail!("there is no key to encrypt with: set encryption.master_keys; `hookcast store new-key` makes one");
     };
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::no_length() };
-    let rekeyed = lifecycle::with_existing_store(&config, async |store| rekey_all(&**store, &keys, &bar).await).await;
+    let rekey = async |store: &Arc<dyn Store>| {
+        let rekeyed = rekey_all(&**store, &keys, &bar).await?;
+        note_command(&**store, "store rekey", "", SystemClock.now()).await;
+        Ok(rekeyed)
+    };
+    let rekeyed = lifecycle::with_existing_store(&config, rekey).await;
     bar.finish_and_clear();
     let Summary { rekeyed, unchanged, unreadable } = rekeyed?;
     if args.json {
