@@ -55,7 +55,7 @@ use self::{
 /// How many deliveries a lane may hold for each attempt that it may have in flight, and all lanes together for each that may be in flight
 /// in all. What is not held has to be written as waiting and be claimed again, which costs more than its delivery; and what is
 /// held of one event shares its body.
-const SLOTS_PER_ATTEMPT: usize = 64;
+const SLOTS_PER_ATTEMPT: usize = 32;
 
 /// Where a lane, an account or a host is kept while it is known.
 type Key = usize;

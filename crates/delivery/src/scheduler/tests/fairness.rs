@@ -114,7 +114,7 @@ fn probes_of_one_account_leave_room_for_another_one() {
 
 #[test]
 fn lanes_of_a_full_account_count_as_full_until_it_has_room() {
-    let mut world = World::new(Bounds { in_flight: 1, ..BOUNDS });
+    let mut world = World::new(Bounds { in_flight: 2, ..BOUNDS });
     for lane in 1..=200 {
         world.fill(lane, 1);
     }
