@@ -45,18 +45,22 @@ end
 -- The events of a request, so many from a place in ARGV on; nothing where a recipient is not known.
 local function read_events(first, count)
     local events = {}
+    local arguments = ARGV
     for at = first, first + (count - 1) * 15, 15 do
         local event = {
-            id = ARGV[at], name = ARGV[at + 1], time = ARGV[at + 2], md5 = ARGV[at + 3], print = ARGV[at + 4],
-            payload = ARGV[at + 5], key = ARGV[at + 6], extra = ARGV[at + 7], source = ARGV[at + 8], at = ARGV[at + 9],
-            deduplicate = ARGV[at + 10] == '1', reserved = ARGV[at + 12], receipt = ARGV[at + 14],
+            id = arguments[at], name = arguments[at + 1], time = arguments[at + 2], md5 = arguments[at + 3], print = arguments[at + 4],
+            payload = arguments[at + 5], key = arguments[at + 6], extra = arguments[at + 7], source = arguments[at + 8], at = arguments[at + 9],
+            deduplicate = arguments[at + 10] == '1', reserved = arguments[at + 12], receipt = arguments[at + 14],
             lanes = {}, groups = {},
         }
-        for number, group in string.gmatch(ARGV[at + 13], '(%d+):(%-?%d+)') do
-            event.groups[tonumber(number)] = group
+        local recipients, groups = arguments[at + 11], arguments[at + 13]
+        if groups ~= '' then
+            for number, group in string.gmatch(groups, '(%d+):(%-?%d+)') do
+                event.groups[tonumber(number)] = group
+            end
         end
-        for from = 1, #ARGV[at + 11], 16 do
-            local lane = lane_of(string.sub(ARGV[at + 11], from, from + 15))
+        for from = 1, #recipients, 16 do
+            local lane = lane_of(string.sub(recipients, from, from + 15))
             if not lane then
                 return nil
             end
@@ -99,9 +103,9 @@ local in_time = {}
 -- Stores an event and its deliveries; answers the first one's position.
 local function store(event)
     local first = position + 1
-    local head = event.md5 .. table.concat({ event.time, int(first), int(#event.lanes), event.name }, ' ')
+    local head = event.md5 .. event.time .. ' ' .. int(first) .. ' ' .. field_of(#event.lanes) .. ' ' .. event.name
     put_event(event.id, head, event.payload, event.key, event.extra, event.source, event.at)
-    local due = int(math.max(tonumber(event.time), tonumber(event.at) or 0))
+    local due
     in_time[#in_time + 1], in_time[#in_time + 2] = event.time, event.id
     for index, lane in ipairs(event.lanes) do
         position = position + 1
@@ -112,6 +116,7 @@ local function store(event)
         if string.sub(event.reserved, index, index) == '1' then
             hold(delivery, holder)
         else
+            due = due or int(math.max(tonumber(event.time), tonumber(event.at) or 0))
             delivery.group, delivery.sequence = event.groups[index], position
             if delivery.group then
                 join_group(delivery)

@@ -15,13 +15,17 @@ local ignored, deactivated, opened, closed = 0, {}, {}, {}
 local firsts, more_bytes = {}, 0
 
 local function first_of(event)
-    firsts[event] = firsts[event] or read_head(call('HGET', root .. 'event:' .. event, 'head')).first
-    return firsts[event]
+    local first = firsts[event]
+    if not first then
+        first = first_position(call('HGET', root .. 'event:' .. event, 'head'))
+        firsts[event] = first
+    end
+    return first
 end
 
 local function keep_attempt(delivery, number, attempt)
     local key = root .. 'event:' .. delivery.event
-    local field = int(delivery.position - first_of(delivery.event)) .. '.' .. number
+    local field = field_of(delivery.position - first_of(delivery.event)) .. '.' .. number
     local is_again = tonumber(number) <= tonumber(delivery.attempts)
     local before = is_again and call('HSTRLEN', key, field) or 0
     call('HSET', key, field, attempt)
@@ -129,8 +133,9 @@ for at = 10, #ARGV, 7 do
     positions[#positions + 1] = tonumber(ARGV[at])
 end
 read_ahead(positions)
-for at = 10, #ARGV, 7 do
-    local delivery = read_delivery(tonumber(ARGV[at]))
+for index, position in ipairs(positions) do
+    local at = 10 + (index - 1) * 7
+    local delivery = read_delivery(position)
     if delivery and delivery.state == SENDING and delivery.holder == holder then
         local number, becomes = ARGV[at + 1], ARGV[at + 5]
         keep_attempt(delivery, number, ARGV[at + 4])

@@ -48,45 +48,75 @@ local EVENT_BYTES, DELIVERY_BYTES, ATTEMPT_BYTES = 512, 256, 64
 -- So many deliveries of one lane expire at a time where a limit was lowered, so that no script holds up the server.
 local EXPIRE_AT_ONCE = 10000
 
--- Lua would write large numbers with an exponent.
+-- The server's own Lua turns numbers into texts slowly, and large ones into such with an exponent. On a machine of 32 bits `%d` would cut off
+-- what is larger.
+local INTEGER = string.format('%d', 2 ^ 40) == '1099511627776' and 'd' or '.0f'
+local INT, PLACE = '%' .. INTEGER, '%014' .. INTEGER
+local format = string.format
+
 local function int(number)
-    return string.format('%.0f', number)
+    return format(INT, number)
+end
+
+-- The texts of small numbers, of which most fields are.
+local small = {}
+
+local function field_of(number)
+    local text = small[number]
+    if not text then
+        text = int(number)
+        small[number] = text
+    end
+    return text
 end
 
 -- A position as a member of a sorted set: of equal scores Redis orders the members as texts.
 local function place(position)
-    return string.format('%014.0f', position)
+    return format(PLACE, position)
 end
 
+-- The keys of the hashes of deliveries, by their numbers.
+local buckets = {}
+
 local function slot(position)
-    local bucket = math.floor(position / 64)
-    return root .. 'deliveries:' .. int(bucket), int(position - bucket * 64)
+    local number = position % 64
+    local bucket = (position - number) / 64
+    local key = buckets[bucket]
+    if not key then
+        key = root .. 'deliveries:' .. int(bucket)
+        buckets[bucket] = key
+    end
+    return key, field_of(number)
 end
 
 -- The group is left out where there is none, the sequence where it is the position.
 local function pack(delivery)
-    local packed = { delivery.event .. delivery.state, delivery.lane, delivery.attempts, delivery.holder, delivery.group }
-    if delivery.group and delivery.sequence ~= delivery.position then
-        packed[6] = int(delivery.sequence)
+    local packed = delivery.event .. delivery.state .. ' ' .. delivery.lane .. ' ' .. delivery.attempts .. ' ' .. delivery.holder
+    if not delivery.group then
+        return packed
+    elseif delivery.sequence == delivery.position then
+        return packed .. ' ' .. delivery.group
     end
-    return table.concat(packed, ' ')
+    return packed .. ' ' .. delivery.group .. ' ' .. int(delivery.sequence)
 end
 
--- What has been written of deliveries, by key and field, and whether a holder holds a position now: `settle` tells the server, so
--- that many of one key are one command.
+-- What has been written of deliveries, and whether a holder holds one now, both by position: `settle` tells the server, so that
+-- many of one key are one command.
 local unwritten, held = {}, {}
 
--- What has been read ahead of deliveries, by key and field.
+-- What has been read ahead of deliveries, by position.
 local ahead = {}
 
 local function read_delivery(position)
-    local key, field = slot(position)
-    local packed = unwritten[key] and unwritten[key][field] or ahead[key] and ahead[key][field] or call('HGET', key, field)
+    local packed = unwritten[position] or ahead[position] or call('HGET', slot(position))
     if not packed then
         return nil
     end
-    local state, lane, attempts, holder, place_in_order = string.match(packed, '^(%d) (%d+) (%d+) (%d+)(.*)$', 17)
-    local group, sequence = string.match(place_in_order, '^ (%-?%d+) ?(%d*)$')
+    local state, lane, attempts, holder, group, sequence =
+        string.match(packed, '^(%d) (%d+) (%d+) (%d+) ?(%-?%d*) ?(%d*)$', 17)
+    if group == '' then
+        group = nil
+    end
     return {
         position = position,
         event = string.sub(packed, 1, 16),
@@ -99,38 +129,6 @@ local function read_delivery(position)
     }
 end
 
--- Reads many deliveries at once, before anything of them is written: those of one key with one command.
-local function read_ahead(positions)
-    local fields_of = {}
-    for _, position in ipairs(positions) do
-        local key, field = slot(position)
-        fields_of[key] = fields_of[key] or {}
-        table.insert(fields_of[key], field)
-    end
-    for key, fields in pairs(fields_of) do
-        ahead[key] = {}
-        for from = 1, #fields, 64 do
-            local values = call('HMGET', key, unpack(fields, from, math.min(from + 63, #fields)))
-            for index, packed in ipairs(values) do
-                ahead[key][fields[from + index - 1]] = packed
-            end
-        end
-    end
-end
-
--- `settle` must follow.
-local function write_delivery(delivery)
-    local key, field = slot(delivery.position)
-    unwritten[key] = unwritten[key] or {}
-    unwritten[key][field] = pack(delivery)
-end
-
--- `settle` must follow.
-local function note_holder(holder, position, is_held)
-    held[holder] = held[holder] or {}
-    held[holder][int(position)] = is_held
-end
-
 -- Calls a command with all of many values, so many at once as Lua can pass.
 local VALUES = 1000
 
@@ -140,20 +138,64 @@ local function call_with_all(command, key, values)
     end
 end
 
-local function write_all()
-    for key, fields in pairs(unwritten) do
-        local values = {}
-        for field, packed in pairs(fields) do
-            values[#values + 1] = field
-            values[#values + 1] = packed
+-- Reads many deliveries at once, before anything of them is written: those of one key with one command.
+local function read_ahead(positions)
+    local fields_of, positions_of = {}, {}
+    for _, position in ipairs(positions) do
+        local key, field = slot(position)
+        local fields = fields_of[key]
+        if not fields then
+            fields = {}
+            fields_of[key], positions_of[key] = fields, {}
         end
+        fields[#fields + 1] = field
+        positions_of[key][#fields] = position
+    end
+    for key, fields in pairs(fields_of) do
+        for from = 1, #fields, VALUES do
+            local values = call('HMGET', key, unpack(fields, from, math.min(from + VALUES - 1, #fields)))
+            for index, packed in ipairs(values) do
+                ahead[positions_of[key][from + index - 1]] = packed
+            end
+        end
+    end
+end
+
+-- `settle` must follow.
+local function write_delivery(delivery)
+    unwritten[delivery.position] = pack(delivery)
+end
+
+-- `settle` must follow.
+local function note_holder(holder, position, is_held)
+    local positions = held[holder]
+    if not positions then
+        positions = {}
+        held[holder] = positions
+    end
+    positions[position] = is_held
+end
+
+local function write_all()
+    local values_of = {}
+    for position, packed in pairs(unwritten) do
+        local key, field = slot(position)
+        local values = values_of[key]
+        if not values then
+            values = {}
+            values_of[key] = values
+        end
+        local count = #values
+        values[count + 1], values[count + 2] = field, packed
+    end
+    for key, values in pairs(values_of) do
         call_with_all('HSET', key, values)
     end
     for holder, positions in pairs(held) do
         local taken, left = {}, {}
         for position, is_held in pairs(positions) do
             local list = is_held and taken or left
-            list[#list + 1] = position
+            list[#list + 1] = int(position)
         end
         call_with_all('SADD', root .. 'held:' .. holder, taken)
         call_with_all('SREM', root .. 'held:' .. holder, left)
@@ -165,6 +207,11 @@ end
 local function read_head(head)
     local time, first, count, name = string.match(head, '^(-?%d+) (%d+) (%d+) (.+)$', 17)
     return { time = time, first = tonumber(first), count = tonumber(count), name = name }
+end
+
+-- Of those only the first position.
+local function first_position(head)
+    return tonumber(string.match(head, '^-?%d+ (%d+)', 17))
 end
 
 local function is_alive(holder, now)
@@ -280,18 +327,19 @@ end
 
 -- Keeps an event without its deliveries: head, payload, key, extra, source, at (each of the last four empty: none).
 local function put_event(event, head, payload, key, extra, source, at)
-    local row = { 'head', head, 'payload', payload }
-    local function add(field, value)
-        if value ~= '' then
-            row[#row + 1], row[#row + 2] = field, value
-        end
+    local hash = root .. 'event:' .. event
+    call('HSET', hash, 'head', head, 'payload', payload)
+    if key ~= '' then
+        call('HSET', hash, 'key', key)
     end
-    add('key', key)
-    add('extra', extra)
-    add('source', source)
-    add('at', at)
-    call('HSET', root .. 'event:' .. event, unpack(row))
+    if extra ~= '' then
+        call('HSET', hash, 'extra', extra)
+    end
+    if at ~= '' then
+        call('HSET', hash, 'at', at)
+    end
     if source ~= '' then
+        call('HSET', hash, 'source', source)
         call('SADD', root .. 'source:' .. source, event)
     end
 end
