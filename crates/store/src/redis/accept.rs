@@ -73,20 +73,20 @@ impl Server {
             Deduplicate::Forever => call.arg(i64::MIN).arg(""),
         };
         for Request { batch, now } in requests {
-            match &batch.idempotency {
-                None => call.arg("").arg("").arg(""),
-                Some(key) => call.arg(&key.key).arg(&key.body_digest[..]).arg(now.plus(key.remember).as_millis()),
-            };
             call.arg(batch.events.len());
+            match &batch.idempotency {
+                None => call.arg(""),
+                Some(key) => call.arg(&key.body_digest[..]).arg(&key.key).arg(now.plus(key.remember).as_millis()),
+            };
             for new in &batch.events {
-                add_event(&mut call, new, batch.idempotency.is_some())?;
+                add_event(&mut call, new, batch)?;
             }
         }
         Ok(call)
     }
 }
 
-fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), StoreError> {
+fn add_event(call: &mut Call, new: &NewEvent, batch: &Batch) -> Result<(), StoreError> {
     let event = &new.event;
     let recipients: Vec<u8> = new.recipients.iter().flat_map(|recipient| recipient.subscription.to_bytes()).collect();
     let mut reserved = vec![b'0'; new.recipients.len()];
@@ -95,22 +95,41 @@ fn add_event(call: &mut Call, new: &NewEvent, with_receipt: bool) -> Result<(), 
             *flag = b'1';
         }
     }
-    let receipt = if with_receipt {
-        let receipt = Receipt::of(event, new.recipients.len());
-        serde_json::to_vec(&receipt).map_err(|error| StoreError::Corrupt(error.to_string()))?
-    } else {
-        Vec::new()
-    };
+    let values = some_have(new, batch)?;
+    let letters: Vec<u8> = values.iter().map(|(letter, _)| *letter).collect();
     call.arg(&event.id.to_bytes()[..])
         .arg(event.event_type.as_str())
         .arg(event.time.as_millis())
         .arg(&event.md5.to_bytes()[..])
-        .arg(&event.fingerprint()[..])
         .arg(event.payload.get())
-        .arg(event.key.as_deref().unwrap_or_default());
-    add_extra(call, event)?;
-    call.arg(i32::from(new.deduplicate)).arg(recipients).arg(reserved).arg(groups(new)).arg(receipt);
+        .arg(recipients)
+        .arg(reserved)
+        .arg(letters);
+    for (_, value) in values {
+        call.arg(value);
+    }
     Ok(())
+}
+
+/// What only some events have, each with the letter that tells the script of it.
+fn some_have(new: &NewEvent, batch: &Batch) -> Result<Vec<(u8, Vec<u8>)>, StoreError> {
+    let event = &new.event;
+    let mut values = Vec::new();
+    let mut add = |letter, value: Option<&[u8]>| values.extend(value.map(|value| (letter, value.to_vec())));
+    let fingerprint = (batch.deduplicate != Deduplicate::Off).then(|| event.fingerprint());
+    add(if new.deduplicate { b'p' } else { b'o' }, fingerprint.as_ref().map(|print| &print[..]));
+    add(b'k', event.key.as_deref().map(str::as_bytes));
+    add(b'x', extra_text(event)?.as_deref().map(str::as_bytes));
+    add(b's', event.source_id().map(str::as_bytes));
+    let at = event.extra.as_ref().and_then(|extra| extra.deliver_at).map(|at| at.as_millis().to_string());
+    add(b'a', at.as_deref().map(str::as_bytes));
+    add(b'g', Some(groups(new).as_bytes()).filter(|groups| !groups.is_empty()));
+    if batch.idempotency.is_some() {
+        let receipt = Receipt::of(event, new.recipients.len());
+        let receipt = serde_json::to_vec(&receipt).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        add(b'r', Some(&receipt));
+    }
+    Ok(values)
 }
 
 /// The groups of an event's deliveries, for each that has one its number and its group.

@@ -1,9 +1,8 @@
 -- ARGV: now, catalogue's version, holder, most that may wait in a lane, most bytes (0: no limit), begin of the window for equal
--- content (empty: the rule is off), the window's length (empty: no end); then for each request: the idempotency key, the body's
--- digest and the key's expiry (all empty: none; the digest says so), how many events it has, and for each of them: id, type, time,
--- md5, fingerprint, payload, key, extra, source, at (each of the last four empty: none),
--- whether the rule applies, the recipients' ids one after the other, '1' or '0' for each of them that is reserved,
--- `NUMBER:GROUP ` for each of them whose delivery has a group, the receipt.
+-- content (empty: the rule is off), the window's length (empty: no end); then for each request: how many events it has, the
+-- digest of its body if it has an idempotency key (else empty) and then the key and the key's expiry; for each of its events: id,
+-- type, time, md5, payload, the recipients' ids one after the other, '1' or '0' for each of them that is reserved, and a letter
+-- for each of the values that follow and that only some events have, as `SOME_HAVE` says.
 --
 -- Answers what became of each request: a status and, if it is stored, for each event either its first position, or the id and time
 -- of the first event of this content. One that is refused has written nothing, and the others do not fail with it.
@@ -42,34 +41,55 @@ local function lane_of(id)
     return lane
 end
 
--- The events of a request, so many from a place in ARGV on; nothing where a recipient is not known.
-local function read_events(first, count)
-    local events = {}
-    local arguments = ARGV
-    for at = first, first + (count - 1) * 15, 15 do
-        local event = {
-            id = arguments[at], name = arguments[at + 1], time = arguments[at + 2], md5 = arguments[at + 3], print = arguments[at + 4],
-            payload = arguments[at + 5], key = arguments[at + 6], extra = arguments[at + 7], source = arguments[at + 8], at = arguments[at + 9],
-            deduplicate = arguments[at + 10] == '1', reserved = arguments[at + 12], receipt = arguments[at + 14],
-            lanes = {}, groups = {},
-        }
-        local recipients, groups = arguments[at + 11], arguments[at + 13]
-        if groups ~= '' then
-            for number, group in string.gmatch(groups, '(%d+):(%-?%d+)') do
-                event.groups[tonumber(number)] = group
-            end
+-- `print` and `overriding` are the fingerprint of an event to which the rule applies, or of one that overrides it; `groups` has
+-- `NUMBER:GROUP ` for each recipient whose delivery has a group.
+local SOME_HAVE = {
+    p = 'print', o = 'overriding', k = 'key', x = 'extra', s = 'source', a = 'at', g = 'groups', r = 'receipt',
+}
+
+-- The lanes of recipients; nothing where one is not known.
+local function read_lanes(recipients)
+    local lanes = {}
+    for from = 1, #recipients, 16 do
+        local lane = lane_of(string.sub(recipients, from, from + 15))
+        if not lane then
+            return nil
         end
-        for from = 1, #recipients, 16 do
-            local lane = lane_of(string.sub(recipients, from, from + 15))
-            if not lane then
-                return nil
-            end
-            event.lanes[#event.lanes + 1] = lane
-        end
-        event.bytes = EVENT_BYTES + #event.payload + DELIVERY_BYTES * #event.lanes
-        events[#events + 1] = event
+        lanes[#lanes + 1] = lane
     end
-    return events
+    return lanes
+end
+
+-- So many events from a place in ARGV on, and the place behind them.
+local function read_events(at, count)
+    local events, values = {}, ARGV
+    for number = 1, count do
+        local event = {
+            id = values[at], name = values[at + 1], time = values[at + 2], md5 = values[at + 3], payload = values[at + 4],
+            lanes = read_lanes(values[at + 5]), reserved = values[at + 6],
+        }
+        local letters = values[at + 7]
+        at = at + 8
+        for index = 1, #letters do
+            event[SOME_HAVE[string.sub(letters, index, index)]] = values[at]
+            at = at + 1
+        end
+        events[number] = event
+    end
+    return events, at
+end
+
+local function size_of(event)
+    return EVENT_BYTES + #event.payload + DELIVERY_BYTES * #event.lanes
+end
+
+-- The groups of an event's deliveries by the recipients' numbers.
+local function read_groups(event)
+    local groups = {}
+    for number, group in string.gmatch(event.groups or '', '(%d+):(%-?%d+)') do
+        groups[tonumber(number)] = group
+    end
+    return groups
 end
 
 local seen = {}
@@ -80,44 +100,50 @@ local function first_of_content(event)
     if not window_begins then
         return nil
     end
-    local first = seen[event.print]
+    local fingerprint = event.print or event.overriding
+    local first = seen[fingerprint]
     if not first then
-        local kept = call('HGET', root .. 'prints', event.print)
+        local kept = call('HGET', root .. 'prints', fingerprint)
         local time = kept and string.sub(kept, 17)
         first = kept and tonumber(time) > window_begins and { id = string.sub(kept, 1, 16), time = time }
     end
     if first then
-        seen[event.print] = first
-        return event.deduplicate and first or nil
+        seen[fingerprint] = first
+        return event.print and first or nil
     end
-    call('HSET', root .. 'prints', event.print, event.id .. event.time)
+    call('HSET', root .. 'prints', fingerprint, event.id .. event.time)
     local ends = window and int(tonumber(event.time) + window) or '+inf'
-    call('ZADD', root .. 'print-ends', ends, event.print)
-    seen[event.print] = { id = event.id, time = event.time }
+    call('ZADD', root .. 'print-ends', ends, fingerprint)
+    seen[fingerprint] = { id = event.id, time = event.time }
     return nil
 end
 
 -- The events that are stored, each with its time before it.
 local in_time = {}
 
+local RESERVED = string.byte('1')
+
 -- Stores an event and its deliveries; answers the first one's position.
 local function store(event)
     local first = position + 1
     local head = event.md5 .. event.time .. ' ' .. int(first) .. ' ' .. field_of(#event.lanes) .. ' ' .. event.name
-    put_event(event.id, head, event.payload, event.key, event.extra, event.source, event.at)
+    put_event(event.id, head, event.payload, event.key or '', event.extra or '', event.source or '', event.at or '')
     local due
     in_time[#in_time + 1], in_time[#in_time + 2] = event.time, event.id
-    for index, lane in ipairs(event.lanes) do
+    local lanes, reserved, groups = event.lanes, event.reserved, nil
+    for index = 1, #lanes do
+        local lane = lanes[index]
         position = position + 1
-        local delivery = {
-            position = position, event = event.id, state = WAITING, lane = lane, attempts = '0', holder = '0',
-        }
         call('XADD', root .. 'got:' .. lane, int(position) .. '-0', 'd', '')
-        if string.sub(event.reserved, index, index) == '1' then
-            hold(delivery, holder)
+        if string.byte(reserved, index) == RESERVED then
+            hold_new(position, event.id, lane, holder)
         else
+            groups = groups or read_groups(event)
             due = due or int(math.max(tonumber(event.time), tonumber(event.at) or 0))
-            delivery.group, delivery.sequence = event.groups[index], position
+            local delivery = {
+                position = position, event = event.id, state = WAITING, lane = lane, attempts = '0', holder = '0',
+                group = groups[index], sequence = position,
+            }
             if delivery.group then
                 join_group(delivery)
             end
@@ -125,12 +151,12 @@ local function store(event)
             wait(delivery, due)
         end
     end
-    used = used + event.bytes
+    used = used + size_of(event)
     return first
 end
 
 -- Stores the events of a request, or finds why not before anything is written.
-local function accept(key, digest, key_ends, first, count)
+local function accept(events, digest, key, key_ends)
     local earlier = earlier_answer(key, digest)
     if earlier then
         return earlier
@@ -141,13 +167,12 @@ local function accept(key, digest, key_ends, first, count)
     if not holder_lives then
         return { 'lost' }
     end
-    local events = read_events(first, count)
-    if not events then
-        return { 'unknown' }
-    end
     local more = 0
     for _, event in ipairs(events) do
-        more = more + event.bytes
+        if not event.lanes then
+            return { 'unknown' }
+        end
+        more = more + size_of(event)
     end
     if max_bytes > 0 and used + more > max_bytes then
         return { 'full', int(used) }
@@ -161,9 +186,11 @@ local function accept(key, digest, key_ends, first, count)
         else
             answer[#answer + 1] = { store(event) }
         end
-        remembered[#remembered + 1] = event.receipt
-        remembered[#remembered + 1] = earliest and earliest.id or ''
-        remembered[#remembered + 1] = earliest and earliest.time or ''
+        if digest ~= '' then
+            remembered[#remembered + 1] = event.receipt
+            remembered[#remembered + 1] = earliest and earliest.id or ''
+            remembered[#remembered + 1] = earliest and earliest.time or ''
+        end
     end
     if digest ~= '' then
         call('HSET', root .. 'keys', key, digest .. cmsgpack.pack(remembered))
@@ -174,9 +201,15 @@ end
 
 local answer, at = { 'ok' }, 8
 while at <= #ARGV do
-    local count = tonumber(ARGV[at + 3])
-    answer[#answer + 1] = accept(ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 4, count)
-    at = at + 4 + count * 15
+    local count, digest, key, key_ends = tonumber(ARGV[at]), ARGV[at + 1], nil, nil
+    at = at + 2
+    if digest ~= '' then
+        key, key_ends = ARGV[at], ARGV[at + 1]
+        at = at + 2
+    end
+    local events
+    events, at = read_events(at, count)
+    answer[#answer + 1] = accept(events, digest, key, key_ends)
 end
 if #in_time > 0 then
     call_with_all('ZADD', root .. 'events', in_time)

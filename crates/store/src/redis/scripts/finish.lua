@@ -26,7 +26,7 @@ end
 local function keep_attempt(delivery, number, attempt)
     local key = root .. 'event:' .. delivery.event
     local field = field_of(delivery.position - first_of(delivery.event)) .. '.' .. number
-    local is_again = tonumber(number) <= tonumber(delivery.attempts)
+    local is_again = delivery.attempts ~= '0' and tonumber(number) <= tonumber(delivery.attempts)
     local before = is_again and call('HSTRLEN', key, field) or 0
     call('HSET', key, field, attempt)
     more_bytes = more_bytes + #attempt - before + (before == 0 and ATTEMPT_BYTES or 0)
@@ -133,18 +133,19 @@ for at = 10, #ARGV, 7 do
     positions[#positions + 1] = tonumber(ARGV[at])
 end
 read_ahead(positions)
-for index, position in ipairs(positions) do
+local outcomes = ARGV
+for index = 1, #positions do
     local at = 10 + (index - 1) * 7
-    local delivery = read_delivery(position)
+    local delivery = read_delivery(positions[index])
     if delivery and delivery.state == SENDING and delivery.holder == holder then
-        local number, becomes = ARGV[at + 1], ARGV[at + 5]
-        keep_attempt(delivery, number, ARGV[at + 4])
+        local number, becomes = outcomes[at + 1], outcomes[at + 5]
+        keep_attempt(delivery, number, outcomes[at + 4])
         delivery.attempts = number
         settle_delivery(delivery, becomes)
         if becomes == 'delivered' then
             note_success(delivery.lane)
         else
-            note_failure(delivery.lane, ARGV[at + 2], ARGV[at + 3], ARGV[at + 6] == '1')
+            note_failure(delivery.lane, outcomes[at + 2], outcomes[at + 3], outcomes[at + 6] == '1')
         end
     else
         ignored = ignored + 1

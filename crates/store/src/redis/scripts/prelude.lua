@@ -89,9 +89,13 @@ local function slot(position)
     return key, field_of(number)
 end
 
+local function pack_plain(event, state, lane, attempts, holder)
+    return event .. state .. ' ' .. lane .. ' ' .. attempts .. ' ' .. holder
+end
+
 -- The group is left out where there is none, the sequence where it is the position.
 local function pack(delivery)
-    local packed = delivery.event .. delivery.state .. ' ' .. delivery.lane .. ' ' .. delivery.attempts .. ' ' .. delivery.holder
+    local packed = pack_plain(delivery.event, delivery.state, delivery.lane, delivery.attempts, delivery.holder)
     if not delivery.group then
         return packed
     elseif delivery.sequence == delivery.position then
@@ -141,7 +145,8 @@ end
 -- Reads many deliveries at once, before anything of them is written: those of one key with one command.
 local function read_ahead(positions)
     local fields_of, positions_of = {}, {}
-    for _, position in ipairs(positions) do
+    for index = 1, #positions do
+        local position = positions[index]
         local key, field = slot(position)
         local fields = fields_of[key]
         if not fields then
@@ -154,8 +159,9 @@ local function read_ahead(positions)
     for key, fields in pairs(fields_of) do
         for from = 1, #fields, VALUES do
             local values = call('HMGET', key, unpack(fields, from, math.min(from + VALUES - 1, #fields)))
-            for index, packed in ipairs(values) do
-                ahead[positions_of[key][from + index - 1]] = packed
+            local places = positions_of[key]
+            for index = 1, #values do
+                ahead[places[from + index - 1]] = values[index]
             end
         end
     end
@@ -413,6 +419,12 @@ local function hold(delivery, holder)
     delivery.state, delivery.holder = SENDING, holder
     write_delivery(delivery)
     note_holder(holder, delivery.position, true)
+end
+
+-- The same for a new delivery that has no group.
+local function hold_new(position, event, lane, holder)
+    unwritten[position] = pack_plain(event, SENDING, lane, '0', holder)
+    note_holder(holder, position, true)
 end
 
 -- The delivery is no longer held, and is of this state now.
