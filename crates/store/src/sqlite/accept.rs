@@ -229,7 +229,7 @@ impl<'t> Intake<'t> {
         if let Some(lane) = lanes.first() {
             let holder = (!held.is_empty()).then_some(self.batch.holder);
             let fresh = fresh::keep(self.connection, integer(first), key, holder, &lanes)?;
-            self.known.listing.add(fresh, held.len(), *lane);
+            self.known.listing.add(fresh, &new.reserved, *lane);
         }
         Ok(held)
     }

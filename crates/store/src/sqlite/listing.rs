@@ -33,10 +33,39 @@ struct Recent {
     fresh: Fresh,
     /// How many of its deliveries are not written.
     unwritten: i64,
-    /// All of them were sent at once, so that what has not ended is not written.
-    is_sent_whole: bool,
+    /// Which of them were sent at once, so that they are not written before they have ended.
+    sent: Sent,
     /// The subscription of its first delivery.
     lane: SubscriptionKey,
+}
+
+impl Recent {
+    /// Whether the delivery at this position was sent at once.
+    fn is_sent(&self, position: i64) -> bool {
+        self.sent.has(position - self.fresh.first)
+    }
+}
+
+/// Which of an event's deliveries were sent at once.
+#[derive(Debug)]
+enum Sent {
+    All,
+    /// Those with these numbers, in their order.
+    Some(Box<[u32]>),
+}
+
+impl Sent {
+    fn of(event: &Fresh, sent: &[u32]) -> Self {
+        if i64::try_from(sent.len()) == Ok(event.count) { Self::All } else { Self::Some(sent.into()) }
+    }
+
+    /// Whether that with this number was.
+    fn has(&self, number: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(sent) => u32::try_from(number).is_ok_and(|number| sent.binary_search(&number).is_ok()),
+        }
+    }
 }
 
 /// What is to be listed, as far as a process knows.
@@ -61,18 +90,17 @@ fn work_of(event: &Fresh) -> usize {
 }
 
 impl Listing {
-    /// Notes an event that was accepted, of whose deliveries so many are sent and so not written.
-    pub(super) fn add(&mut self, fresh: Fresh, unwritten: usize, lane: SubscriptionKey) {
-        if unwritten == 0 {
+    /// Notes an event that was accepted, and of its deliveries the numbers of those that are sent and so not written.
+    pub(super) fn add(&mut self, fresh: Fresh, sent: &[u32], lane: SubscriptionKey) {
+        if sent.is_empty() {
             self.work = self.work.saturating_add(work_of(&fresh));
         }
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
             self.has_others = true;
         }
-        let unwritten = i64::try_from(unwritten).unwrap_or(i64::MAX);
-        let is_sent_whole = unwritten == fresh.count;
-        self.recent.push_back(Recent { fresh, unwritten, is_sent_whole, lane });
+        let unwritten = i64::try_from(sent.len()).unwrap_or(i64::MAX);
+        self.recent.push_back(Recent { fresh, unwritten, sent: Sent::of(&fresh, sent), lane });
     }
 
     /// Forgets what is known of events.
@@ -103,7 +131,7 @@ impl Listing {
     pub(super) fn end(&mut self, position: i64, holder: Incarnation) -> Option<i64> {
         let index = self.recent_at(position)?;
         let recent = &self.recent[index];
-        let (event, is_unwritten) = (recent.fresh.event, recent.is_sent_whole && recent.fresh.is_sent_by(holder));
+        let (event, is_unwritten) = (recent.fresh.event, recent.is_sent(position) && recent.fresh.is_sent_by(holder));
         is_unwritten.then(|| {
             self.note_written_at(index);
             event
@@ -264,7 +292,8 @@ mod tests {
             let lanes = &LANES[..subscriptions];
             let fresh = fresh::keep(&self.connection, self.next, self.next, Some(Incarnation(1)), lanes).unwrap();
             self.next = fresh.positions().end;
-            self.listing.add(fresh, subscriptions, lanes[0]);
+            let sent: Vec<_> = (0..).take(subscriptions).collect();
+            self.listing.add(fresh, &sent, lanes[0]);
             fresh
         }
 
@@ -314,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn only_of_an_event_that_was_sent_whole_is_it_known_that_nothing_is_written() {
+    fn of_what_was_sent_at_once_it_is_known_that_it_is_not_written() {
         let mut world = World::new();
         let whole = world.accept(2);
         assert_eq!(world.listing.end(whole.first, Incarnation(2)), None);
@@ -323,8 +352,10 @@ mod tests {
 
         let (next, event) = (world.next, world.next);
         let part = fresh::keep(&world.connection, next, event, Some(Incarnation(1)), &LANES).unwrap();
-        world.listing.add(part, 2, LANES[0]);
-        assert_eq!(world.listing.end(part.first, Incarnation(1)), None);
+        world.listing.add(part, &[0, 2], LANES[0]);
+        let ended = [0, 1, 2, 3].map(|number| world.listing.end(part.first + number, Incarnation(1)));
+        assert_eq!(ended, [Some(event), None, Some(event), None]);
+        assert!(world.listing.recent.back().is_some_and(|part| part.unwritten == 0));
         world.listing.forget();
         assert_eq!(world.listing.end(whole.first, Incarnation(1)), None);
     }
