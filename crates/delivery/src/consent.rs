@@ -3,7 +3,6 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
-use http_body_util::Full;
 
 use crate::{
     courier::{Courier, USER_AGENT},
@@ -89,7 +88,7 @@ impl Courier {
             Some(challenge) => with_challenge(uri, challenge).ok_or("the callback URL is too long")?,
             None => uri.clone(),
         };
-        let mut request = http::Request::new(Full::new(Bytes::new()));
+        let mut request = http::Request::new(Bytes::new());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

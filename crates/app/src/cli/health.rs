@@ -7,7 +7,6 @@ use bytes::Bytes;
 use hookcast_core::clock::SystemClock;
 use hookcast_delivery::client::{Client, ClientSettings};
 use http::{Request, StatusCode};
-use http_body_util::Full;
 use serde_json::Value;
 
 use super::{Global, print, server};
@@ -51,7 +50,7 @@ pub async fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let config = global.load(&[])?.config;
     let server = server(&config, args.server.as_deref())?;
     let (path, word) = if args.live { ("/health/live", "live") } else { ("/health/ready", "ready") };
-    let request = Request::get(format!("{server}{path}")).body(Full::<Bytes>::default());
+    let request = Request::get(format!("{server}{path}")).body(Bytes::new());
     let request = request.context("the request cannot be made")?;
     let client = Client::new(ClientSettings::unguarded(args.timeout), Arc::new(SystemClock))?;
     let response = client.exchange(request, ANSWER_MAX).await.with_context(|| format!("no answer from {server}"))?;

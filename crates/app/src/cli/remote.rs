@@ -8,7 +8,6 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use hookcast_core::clock::SystemClock;
 use hookcast_delivery::client::{Client, ClientSettings};
 use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -149,7 +148,7 @@ impl Remote {
     async fn exchange(&self, request: http::request::Builder, body: Bytes) -> anyhow::Result<http::Response<Bytes>> {
         let request = request
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose_secret()))
-            .body(Full::new(body))
+            .body(body)
             .context("the request cannot be made")?;
         let server = &self.server;
         self.client.exchange(request, ANSWER_MAX).await.with_context(|| {

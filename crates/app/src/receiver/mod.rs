@@ -118,7 +118,6 @@ mod tests {
     use hookcast_core::clock::SystemClock;
     use hookcast_delivery::client::{Client, ClientSettings};
     use http::Request;
-    use http_body_util::Full;
 
     use super::*;
 
@@ -134,7 +133,7 @@ mod tests {
     async fn send(method: Method, address: SocketAddr, body: Bytes) -> StatusCode {
         let client = Client::new(ClientSettings::unguarded(Duration::from_secs(5)), Arc::new(SystemClock)).unwrap();
         let request = Request::builder().method(method).uri(format!("http://{address}/a/b?c=d"));
-        client.exchange(request.body(Full::new(body)).unwrap(), 1_000).await.unwrap().status()
+        client.exchange(request.body(body).unwrap(), 1_000).await.unwrap().status()
     }
 
     #[tokio::test]

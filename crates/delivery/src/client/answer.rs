@@ -1,12 +1,9 @@
 //! Answers, read with a bound: a receiver decides what it sends, not how much of it is kept.
 
-use bytes::Bytes;
 use hookcast_core::{clock::Clock, delivery::Answer};
 use http::{HeaderMap, Response};
-use http_body::Body;
-use http_body_util::BodyExt;
 
-use super::retry_after::retry_after;
+use super::{http1::Http1Error, pool::Lent, retry_after::retry_after};
 
 /// How much of a body is read, in bytes. After that its connection is dropped: what counts is the status.
 const BODY_MAX: usize = 64 * 1024;
@@ -31,19 +28,18 @@ pub struct Reply {
 /// # Errors
 ///
 /// The connection breaks before the body's end or bound, or what comes is not HTTP.
-pub(super) async fn read<B>(response: Response<B>, clock: &dyn Clock) -> Result<Reply, B::Error>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let (head, mut body) = response.into_parts();
+pub(super) async fn read(
+    response: Response<()>,
+    connection: &mut Lent<'_>,
+    clock: &dyn Clock,
+) -> Result<Reply, Http1Error> {
+    let (head, ()) = response.into_parts();
     let mut beginning = Vec::new();
     let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        // What is not data are trailers, which mean nothing here.
-        let Ok(mut data) = frame?.into_data() else { continue };
+    while let Some(data) = connection.data().await? {
         length += data.len();
-        data.truncate(COLLECT_MAX - beginning.len());
-        beginning.extend_from_slice(&data);
+        let collected = data.len().min(COLLECT_MAX - beginning.len());
+        beginning.extend_from_slice(&data[..collected]);
         if length > BODY_MAX {
             break;
         }

@@ -5,7 +5,7 @@ use std::{error::Error, io, iter};
 use hookcast_core::delivery::Failure;
 use http::uri::Scheme;
 
-use super::{answer::visible, dial::DialError, pool::SendError};
+use super::{answer::visible, dial::DialError, http1::Http1Error, pool::SendError};
 
 /// The most characters of [`ExchangeFailed::detail`].
 const DETAIL_MAX: usize = 200;
@@ -50,12 +50,13 @@ impl ExchangeFailed {
 /// Whether the connection was closed before any part of the answer came.
 pub(super) fn closed_unanswered(error: &SendError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    causes(error).any(|cause| {
-        cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
-            || cause.downcast_ref::<io::Error>().is_some_and(|error| {
-                matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-            })
-    })
+    match error {
+        SendError::Exchange(Http1Error::Unanswered) => true,
+        SendError::Exchange(Http1Error::Broken(error)) => {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        }
+        SendError::Exchange(_) | SendError::Connect(_) => false,
+    }
 }
 
 fn is_tls(cause: &(dyn Error + 'static)) -> bool {

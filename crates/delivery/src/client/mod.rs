@@ -5,6 +5,7 @@ mod auth;
 mod connector;
 mod dial;
 mod failure;
+mod http1;
 mod pool;
 mod proxy;
 mod retry_after;
@@ -14,16 +15,13 @@ mod tls;
 
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hookcast_core::{
     clock::Clock,
     delivery::{AttemptResult, Failure},
     guard::Rules,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, Response, Uri, header};
 
 pub use answer::Reply;
 pub(crate) use answer::visible;
@@ -66,7 +64,7 @@ impl ClientSettings {
 pub(crate) type Headers<'a> = &'a (dyn Fn() -> Result<HeaderMap, ExchangeFailed> + Sync);
 
 /// A request, made as often as it is sent.
-type MakeRequest<'a> = &'a (dyn Fn() -> Result<Request<Full<Bytes>>, ExchangeFailed> + Sync);
+type MakeRequest<'a> = &'a (dyn Fn() -> Result<Request<Bytes>, ExchangeFailed> + Sync);
 
 /// Sends HTTP/1.1 requests over connections that it keeps. Cheap to clone; clones share the connections.
 ///
@@ -157,7 +155,7 @@ impl Client {
     pub async fn exchange_as(
         &self,
         credentials: &Credentials,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Bytes>,
         max_body: usize,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
         let own = self.own(credentials)?;
@@ -182,11 +180,7 @@ impl Client {
     /// # Errors
     ///
     /// No whole answer came within the client's time, or its body is longer than `max_body` bytes.
-    pub async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        max_body: usize,
-    ) -> Result<Response<Bytes>, ExchangeFailed> {
+    pub async fn exchange(&self, request: Request<Bytes>, max_body: usize) -> Result<Response<Bytes>, ExchangeFailed> {
         self.in_time(self.timeout, async {
             let (mut connection, answer) = send_over(&self.plain, request.uri(), &|| Ok(request.clone())).await?;
             let read = read_whole(&mut connection, answer, max_body).await?;
@@ -199,7 +193,7 @@ impl Client {
     /// The same over a new connection, and within another time.
     async fn exchange_anew(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         max_body: usize,
         within: Duration,
     ) -> Result<Response<Bytes>, ExchangeFailed> {
@@ -215,7 +209,7 @@ impl Client {
     ) -> Result<Reply, ExchangeFailed> {
         let request = || Ok(post(uri.clone(), headers()?, body.clone()));
         let (mut connection, answer) = send_over(pool, uri, &request).await?;
-        let reply = connection.work_for(answer::read(answer, &*self.clock)).await;
+        let reply = answer::read(answer, &mut connection, &*self.clock).await;
         connection.give_back();
         reply.map_err(|error| ExchangeFailed::within_answer(&error))
     }
@@ -237,10 +231,10 @@ async fn send_over<'p>(
     pool: &'p Pool,
     uri: &Uri,
     request: MakeRequest<'_>,
-) -> Result<(Lent<'p>, Response<Incoming>), ExchangeFailed> {
+) -> Result<(Lent<'p>, Response<()>), ExchangeFailed> {
     let failed = |error: SendError| ExchangeFailed::before_answer(&error, uri.scheme());
     let first = request()?;
-    let mut connection = pool.connection(uri, body_size(&first)).await.map_err(failed)?;
+    let mut connection = pool.connection(uri).await.map_err(failed)?;
     match connection.send(first).await {
         Err(error) if !connection.is_new() && failure::closed_unanswered(&error) => {
             Box::pin(send_anew(pool, uri, request()?)).await
@@ -253,23 +247,18 @@ async fn send_over<'p>(
 async fn send_anew<'p>(
     pool: &'p Pool,
     uri: &Uri,
-    request: Request<Full<Bytes>>,
-) -> Result<(Lent<'p>, Response<Incoming>), ExchangeFailed> {
+    request: Request<Bytes>,
+) -> Result<(Lent<'p>, Response<()>), ExchangeFailed> {
     let failed = |error: SendError| ExchangeFailed::before_answer(&error, uri.scheme());
-    let mut connection = pool.new_connection(uri, body_size(&request)).await.map_err(failed)?;
+    let mut connection = pool.new_connection(uri).await.map_err(failed)?;
     let answer = connection.send(request).await.map_err(failed)?;
     Ok((connection, answer))
-}
-
-/// The bytes of a request's body.
-fn body_size(request: &Request<Full<Bytes>>) -> u64 {
-    request.body().size_hint().exact().unwrap_or(u64::MAX)
 }
 
 /// Sends a request over a connection of its own, and reads the whole answer.
 async fn over_a_new_connection(
     pool: &Pool,
-    request: Request<Full<Bytes>>,
+    request: Request<Bytes>,
     max_body: usize,
 ) -> Result<Response<Bytes>, ExchangeFailed> {
     let uri = request.uri().clone();
@@ -280,18 +269,18 @@ async fn over_a_new_connection(
 /// Reads an answer to its end, which `max_body` bytes must suffice for.
 async fn read_whole(
     connection: &mut Lent<'_>,
-    answer: Response<Incoming>,
+    answer: Response<()>,
     max_body: usize,
 ) -> Result<Response<Bytes>, ExchangeFailed> {
-    let (head, body) = answer.into_parts();
-    match connection.work_for(Limited::new(body, max_body).collect()).await {
-        Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(ExchangeFailed {
-            failure: Failure::Protocol,
-            detail: format!("the answer is longer than {max_body} bytes"),
-        }),
-        Err(error) => Err(ExchangeFailed::within_answer(&*error)),
+    let mut body = BytesMut::new();
+    while let Some(data) = connection.data().await.map_err(|error| ExchangeFailed::within_answer(&error))? {
+        if body.len() + data.len() > max_body {
+            let detail = format!("the answer is longer than {max_body} bytes");
+            return Err(ExchangeFailed { failure: Failure::Protocol, detail });
+        }
+        body.extend_from_slice(&data);
     }
+    Ok(answer.map(|()| body.freeze()))
 }
 
 fn told(outcome: Result<Reply, ExchangeFailed>) -> AttemptResult {
@@ -301,16 +290,10 @@ fn told(outcome: Result<Reply, ExchangeFailed>) -> AttemptResult {
     }
 }
 
-fn post(uri: Uri, mut headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
-    // The HTTP library trusts these if they are there, so that a wrong one would shift where the next request begins.
-    for framing in [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION] {
-        headers.remove(framing);
-    }
-    if body.is_empty() {
-        // RFC 9110, section 8.6 wants it for a POST, and the library leaves it out.
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let mut request = Request::new(Full::new(body));
+fn post(uri: Uri, mut headers: HeaderMap, body: Bytes) -> Request<Bytes> {
+    // Who is meant is what the URL says.
+    headers.remove(header::HOST);
+    let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

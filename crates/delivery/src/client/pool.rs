@@ -7,27 +7,23 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    future::poll_fn,
-    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use http::{
     HeaderValue, Request, Response, Uri,
-    header::HOST,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, Scheme},
 };
-use http_body_util::Full;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
+use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::connector::{Connector, Stream};
+use super::{
+    connector::{Connector, Stream},
+    http1::{self, Http1Error},
+};
 
 /// How long a connection that nothing uses stays open, and how often those are looked for.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,13 +33,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// again for the next.
 const IDLE_MAX: usize = 1024;
 
-/// The longest head of an answer, in bytes, and the most that is buffered for a connection.
-const HEAD_MAX: usize = 64 * 1024;
-
-/// Bodies of up to so many bytes are copied behind the head of their request, since one piece is sent with less effort than two. The copy's
-/// room stays with its connection, so that larger bodies have connections of their own.
-const SMALL_BODY: u64 = 16 * 1024;
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
@@ -52,7 +41,7 @@ pub(super) enum SendError {
     Connect(#[source] Box<dyn Error + Send + Sync>),
     /// The connection broke, or what came over it is not HTTP.
     #[error("no exchange")]
-    Exchange(#[from] hyper::Error),
+    Exchange(#[from] Http1Error),
 }
 
 /// Makes connections and keeps them. Cheap to clone; clones share them.
@@ -66,7 +55,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Idle {
-    by_origin: HashMap<Origin, Vec<Unused>>,
+    by_origin: HashMap<Origin, Vec<Unused>, RandomState>,
     count: usize,
     /// Somebody looks for those that have been unused for long.
     is_swept: bool,
@@ -77,43 +66,24 @@ struct Unused {
     since: Instant,
 }
 
-/// Whom a connection leads to, and with bodies of which size.
+/// Whom a connection leads to.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Origin {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
-    is_small: bool,
 }
 
 impl Origin {
-    fn of(uri: &Uri, body: u64) -> Self {
-        Self { scheme: uri.scheme().cloned(), authority: uri.authority().cloned(), is_small: body <= SMALL_BODY }
+    fn of(uri: &Uri) -> Self {
+        Self { scheme: uri.scheme().cloned(), authority: uri.authority().cloned() }
     }
 }
 
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    /// What reads and writes; `None` after its end. In a box, since it is large and goes from hand to hand.
-    work: Option<Box<http1::Connection<Stream, Full<Bytes>>>>,
+    /// In a box, since it is large and goes from hand to hand.
+    http: Box<http1::Connection<TokioIo<Stream>>>,
     /// What `Host` is in its requests.
     host: Option<HeaderValue>,
-}
-
-impl Connection {
-    fn poll(&mut self, context: &mut Context<'_>) {
-        if let Some(work) = &mut self.work
-            && Pin::new(work).poll(context).is_ready()
-        {
-            // Requests that it has not begun with learn of the end by this.
-            self.work = None;
-        }
-    }
-
-    /// Whether it takes a request, by what has become of it meanwhile.
-    fn is_ready(&mut self) -> bool {
-        self.poll(&mut Context::from_waker(Waker::noop()));
-        self.work.is_some() && self.sender.is_ready()
-    }
 }
 
 impl Pool {
@@ -127,30 +97,27 @@ impl Pool {
         Self::new(self.0.connector.with_tls(tls))
     }
 
-    /// A connection to where `uri` leads, for a body of so many bytes: one that was kept, or else a new one.
-    pub(super) async fn connection(&self, uri: &Uri, body: u64) -> Result<Lent<'_>, SendError> {
-        let origin = Origin::of(uri, body);
+    /// A connection to where `uri` leads: one that was kept, or else a new one.
+    pub(super) async fn connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
+        let origin = Origin::of(uri);
         while let Some(mut connection) = self.kept(&origin) {
-            if connection.is_ready() {
+            if connection.http.is_ready() {
                 return Ok(Lent { pool: self, origin, connection, is_new: false });
             }
         }
         // In a box, so that the many requests that need none carry nothing of it.
-        Box::pin(self.new_connection(uri, body)).await
+        Box::pin(self.new_connection(uri)).await
     }
 
     fn kept(&self, origin: &Origin) -> Option<Connection> {
         self.0.idle().take(origin)
     }
 
-    /// A new connection to where `uri` leads, for a body of so many bytes.
-    pub(super) async fn new_connection(&self, uri: &Uri, body: u64) -> Result<Lent<'_>, SendError> {
-        let origin = Origin::of(uri, body);
+    /// A new connection to where `uri` leads.
+    pub(super) async fn new_connection(&self, uri: &Uri) -> Result<Lent<'_>, SendError> {
         let stream = self.0.connector.connect(uri.clone()).await.map_err(SendError::Connect)?;
-        let (sender, work) =
-            http1::Builder::new().max_buf_size(HEAD_MAX).writev(!origin.is_small).handshake(stream).await?;
-        let connection = Connection { sender, work: Some(Box::new(work)), host: host(uri) };
-        Ok(Lent { pool: self, origin, connection, is_new: true })
+        let http = Box::new(http1::Connection::new(TokioIo::new(stream)));
+        Ok(Lent { pool: self, origin: Origin::of(uri), connection: Connection { http, host: host(uri) }, is_new: true })
     }
 
     fn keep(&self, origin: Origin, connection: Connection) {
@@ -190,7 +157,9 @@ impl Idle {
     /// Closes those that have been unused for long, or that the other side has closed.
     fn sweep(&mut self, now: Instant) {
         for unused in self.by_origin.values_mut() {
-            unused.retain_mut(|unused| now.duration_since(unused.since) < IDLE_TIMEOUT && unused.connection.is_ready());
+            unused.retain_mut(|unused| {
+                now.duration_since(unused.since) < IDLE_TIMEOUT && unused.connection.http.is_ready()
+            });
         }
         self.by_origin.retain(|_, unused| !unused.is_empty());
         self.count = self.by_origin.values().map(Vec::len).sum();
@@ -226,40 +195,21 @@ impl Lent<'_> {
     }
 
     /// Sends a request to an absolute URL, and answers when the head of its answer is there.
-    pub(super) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
-        address(&mut request, self.connection.host.as_ref());
-        let answer = self.connection.sender.send_request(request);
-        Ok(self.work_for(answer).await?)
+    pub(super) async fn send(&mut self, request: Request<Bytes>) -> Result<Response<()>, SendError> {
+        Ok(self.connection.http.send(request, self.connection.host.as_ref()).await?)
     }
 
-    /// Works the connection until `wanted` is there.
-    pub(super) async fn work_for<F: Future>(&mut self, wanted: F) -> F::Output {
-        let mut wanted = pin!(wanted);
-        poll_fn(|context| {
-            if let Poll::Ready(output) = wanted.as_mut().poll(context) {
-                return Poll::Ready(output);
-            }
-            self.connection.poll(context);
-            wanted.as_mut().poll(context)
-        })
-        .await
+    /// The next piece of the answer's body; nothing at its end.
+    pub(super) async fn data(&mut self) -> Result<Option<Bytes>, Http1Error> {
+        self.connection.http.data().await
     }
 
     /// Keeps the connection for another request, if it takes one.
-    pub(super) fn give_back(mut self) {
-        if self.connection.is_ready() {
+    pub(super) fn give_back(self) {
+        if self.connection.http.is_reusable() {
             self.pool.keep(self.origin, self.connection);
         }
     }
-}
-
-/// Makes an absolute URL what RFC 9112, section 3.2.1 wants in a request, and `Host` the rest of it.
-fn address(request: &mut Request<Full<Bytes>>, host: Option<&HeaderValue>) {
-    if let Some(host) = host {
-        request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
-    }
-    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    *request.uri_mut() = path.into();
 }
 
 /// The host and the port, which is left out where it is the scheme's own.
@@ -303,11 +253,15 @@ mod tests {
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     }
 
+    fn request(uri: &Uri) -> Request<Bytes> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri.clone();
+        request
+    }
+
     /// Sends a request over `lent`, which `stream` answers.
     async fn exchange(lent: &mut Lent<'_>, uri: &Uri, stream: &mut TcpStream) {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = uri.clone();
-        let (answered, ()) = tokio::join!(lent.send(request), answer(stream));
+        let (answered, ()) = tokio::join!(lent.send(request(uri)), answer(stream));
         assert_eq!(answered.unwrap().status(), 204);
     }
 
@@ -318,7 +272,7 @@ mod tests {
         for round in 0..2 {
             let mut burst = Vec::new();
             for _ in 0..200 {
-                let lent = pool.connection(&uri, 0).await.unwrap();
+                let lent = pool.connection(&uri).await.unwrap();
                 assert_eq!(lent.is_new(), round == 0);
                 burst.push(lent);
                 if round == 0 {
@@ -337,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_unused_for_long_or_closed_is_given_up() {
         let (pool, (listener, uri)) = (pool(), receiver().await);
-        let (mut one, mut other) = (pool.connection(&uri, 0).await.unwrap(), pool.connection(&uri, 0).await.unwrap());
+        let (mut one, mut other) = (pool.connection(&uri).await.unwrap(), pool.connection(&uri).await.unwrap());
         let (mut at_one, mut at_other) = (listener.accept().await.unwrap().0, listener.accept().await.unwrap().0);
         exchange(&mut one, &uri, &mut at_one).await;
         exchange(&mut other, &uri, &mut at_other).await;
@@ -358,28 +312,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_have_connections_of_their_own() {
-        let (pool, (listener, uri)) = (pool(), receiver().await);
-        let mut streams = Vec::new();
-        for size in [SMALL_BODY, SMALL_BODY + 1] {
-            let mut lent = pool.connection(&uri, size).await.unwrap();
-            assert!(lent.is_new());
-            streams.push(listener.accept().await.unwrap().0);
-            exchange(&mut lent, &uri, streams.last_mut().unwrap()).await;
-            lent.give_back();
-        }
-        for size in [0, u64::MAX] {
-            assert!(!pool.connection(&uri, size).await.unwrap().is_new());
-        }
-    }
-
-    #[tokio::test]
     async fn one_that_still_reads_an_answer_is_not_kept() {
         let (pool, (listener, uri)) = (pool(), receiver().await);
-        let mut lent = pool.connection(&uri, 0).await.unwrap();
+        let mut lent = pool.connection(&uri).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = uri.clone();
         let half = async {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -387,31 +323,22 @@ mod tests {
             }
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
         };
-        let (answered, ()) = tokio::join!(lent.send(request), half);
+        let (answered, ()) = tokio::join!(lent.send(request(&uri)), half);
         drop(answered.unwrap());
         lent.give_back();
         assert_eq!(pool.0.idle().count, 0);
     }
 
-    fn addressed(uri: &'static str) -> (String, String) {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = Uri::from_static(uri);
-        address(&mut request, host(&Uri::from_static(uri)).as_ref());
-        (request.uri().to_string(), request.headers()[HOST].to_str().unwrap().to_owned())
-    }
-
     #[test]
-    fn a_request_names_its_host_apart_from_its_path() {
-        for (uri, path, host) in [
-            ("http://a.example/p?q=1", "/p?q=1", "a.example"),
-            ("http://a.example", "/", "a.example"),
-            ("http://a.example?q", "/?q", "a.example"),
-            ("http://a.example:80/", "/", "a.example"),
-            ("https://a.example:443/", "/", "a.example"),
-            ("https://a.example:80/", "/", "a.example:80"),
-            ("http://[::1]:9000/x", "/x", "[::1]:9000"),
+    fn a_host_is_told_without_the_port_that_its_scheme_has() {
+        for (uri, expected) in [
+            ("http://a.example/p?q=1", "a.example"),
+            ("http://a.example:80/", "a.example"),
+            ("https://a.example:443/", "a.example"),
+            ("https://a.example:80/", "a.example:80"),
+            ("http://[::1]:9000/x", "[::1]:9000"),
         ] {
-            assert_eq!(addressed(uri), (path.to_owned(), host.to_owned()), "{uri}");
+            assert_eq!(host(&Uri::from_static(uri)).unwrap(), expected, "{uri}");
         }
     }
 }

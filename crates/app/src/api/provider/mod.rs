@@ -12,7 +12,6 @@ use bytes::Bytes;
 use hookcast_core::clock::{Clock, Timestamp};
 use hookcast_delivery::client::Client;
 use http::{Request, header};
-use http_body_util::Full;
 use jsonwebtoken::{
     DecodingKey, Validation, decode, decode_header,
     jwk::{Jwk, JwkSet, PublicKeyUse},
@@ -202,7 +201,7 @@ impl Provider {
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, String> {
         let request = Request::get(url)
             .header(header::ACCEPT, "application/json")
-            .body(Full::<Bytes>::default())
+            .body(Bytes::new())
             .map_err(|error| error.to_string())?;
         let answer = self.client.exchange(request, ANSWER_MAX).await.map_err(|error| error.to_string())?;
         if !answer.status().is_success() {

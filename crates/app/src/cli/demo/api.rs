@@ -7,7 +7,6 @@ use bytes::Bytes;
 use hookcast_core::{clock::SystemClock, signing::SigningSecret};
 use hookcast_delivery::client::{Client, ClientSettings};
 use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -147,7 +146,7 @@ impl Api {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let (head, body) = self.client.exchange(request.body(Full::new(body))?, ANSWER_MAX).await?.into_parts();
+        let (head, body) = self.client.exchange(request.body(body)?, ANSWER_MAX).await?.into_parts();
         Ok((head.status, body))
     }
 }

@@ -6,7 +6,6 @@ use axum::{body::Body, response::Response};
 use hookcast_core::clock::SystemClock;
 use hookcast_delivery::client::{Client, ClientError, ClientSettings};
 use http::{HeaderMap, HeaderName, Request, StatusCode, Uri, header};
-use http_body_util::Full;
 use url::Url;
 
 use crate::receiver::{BODY_MAX, Received};
@@ -87,7 +86,7 @@ impl Forwarder {
 
     async fn exchange(&self, received: &Received) -> Result<Response, String> {
         let explain = |reason: &dyn fmt::Display| format!("no answer from {}: {reason}", self.target);
-        let mut request = Request::new(Full::new(received.body.clone()));
+        let mut request = Request::new(received.body.clone());
         *request.method_mut() = received.method.clone();
         *request.uri_mut() = self.target.for_path(&received.uri).map_err(|error| explain(&error))?;
         *request.headers_mut() = end_to_end(&received.headers);

@@ -13,7 +13,6 @@ use std::{
 use bytes::Bytes;
 use hookcast_core::callback_auth::ClientCredentials;
 use http::{HeaderValue, Method, Request, Uri, header};
-use http_body_util::Full;
 use secrecy::ExposeSecret;
 use tokio::{sync::MutexGuard, time::Instant};
 use url::form_urlencoded;
@@ -70,7 +69,7 @@ impl Grant {
 
     /// Asks for a token, in half of the time that an attempt has: the other half is for what the token is wanted for.
     async fn ask(&self, client: &Client) -> Result<Token, ExchangeFailed> {
-        let mut request = Request::new(Full::new(self.form.clone()));
+        let mut request = Request::new(self.form.clone());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -138,7 +138,7 @@ async fn urls_that_are_none_for_http_are_protocol_failures() {
 
 #[tokio::test]
 async fn an_exchange_tells_why_it_failed() {
-    let request = Request::post(deserted()).body(Full::default()).unwrap();
+    let request = Request::post(deserted()).body(Bytes::new()).unwrap();
     let failed = client().exchange(request, 1024).await.unwrap_err();
     assert_eq!(failed.failure, Failure::Connect);
     assert!(failed.to_string().starts_with("no connection to 127.0.0.1:"), "{failed}");

@@ -18,7 +18,6 @@ use hookcast_core::{
     guard::{AllowedNetworks, Rules},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
-use http_body_util::Full;
 
 use super::{Client, ClientSettings};
 use receiver::{OK, Receiver};
@@ -175,7 +174,7 @@ async fn retry_after_is_told() {
 async fn an_exchange_returns_the_whole_answer_or_none() {
     let receiver = Receiver::answering("HTTP/1.1 404 Not Found\r\nX-Kind: a\r\nContent-Length: 5\r\n\r\nhello");
     let client = client_with(ClientSettings::unguarded(Duration::from_secs(60)));
-    let get = || Request::get(receiver.uri()).body(Full::default()).unwrap();
+    let get = || Request::get(receiver.uri()).body(Bytes::new()).unwrap();
 
     let response = client.exchange(get(), 5).await.unwrap();
     assert_eq!((response.status().as_u16(), response.body().as_ref()), (404, b"hello".as_slice()));
