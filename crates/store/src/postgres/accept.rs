@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A transaction's size.
-pub(super) const BOUNDS: Bounds = Bounds { batches: 512, deliveries: 20_000, bytes: 8 * 1024 * 1024 };
+pub(super) const BOUNDS: Bounds = Bounds { batches: 512, deliveries: 5_000, bytes: 4 * 1024 * 1024 };
 
 /// Stores a group; what became of each of its requests.
 pub(super) async fn accept(shared: &Shared, requests: &[Request]) -> Vec<Answer> {
