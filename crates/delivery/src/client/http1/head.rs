@@ -66,6 +66,9 @@ pub(super) fn keeps_connection(head: &Response<()>) -> bool {
         let options = head.headers().get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
         options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(wanted))
     };
-    let keeps = if head.version() == Version::HTTP_10 { says("keep-alive") } else { true };
-    keeps && !says("close")
+    // RFC 9112, section 6.1: who tells two lengths may mean either.
+    let has_two_lengths =
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().all(|name| head.headers().contains_key(name));
+    let keeps_by_itself = head.version() != Version::HTTP_10 || says("keep-alive");
+    keeps_by_itself && !says("close") && !has_two_lengths
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::{body::Body, outgoing::Outgoing};
@@ -28,7 +28,7 @@ use self::{body::Body, outgoing::Outgoing};
 const HEAD_MAX: usize = 64 * 1024;
 
 /// How much is read at once.
-const READ_AT_ONCE: usize = 8 * 1024;
+const READ_AT_ONCE: usize = 4 * 1024;
 
 /// Why there is no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub(super) enum Http1Error {
     /// Nothing of an answer has come.
     #[error("the connection was closed before an answer came")]
     Unanswered,
-    /// It can be neither read nor written.
+    /// It can be neither read nor written, and nothing of an answer has come, or not the whole body.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
     #[error("the connection was closed in the middle of the answer")]
@@ -52,7 +52,6 @@ impl Http1Error {
 }
 
 /// A connection on which a client asks.
-#[derive(Debug)]
 pub(super) struct Connection<S> {
     stream: S,
     /// What has come and has not been taken. Empty between an answer and the next.
@@ -84,15 +83,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut seen = 0;
         let was_last = std::mem::replace(&mut self.is_last, true);
         let head = poll_fn(|context| self.poll_answer(context, &mut outgoing, &mut seen)).await?;
-        // A receiver may answer before it has read everything. What is left is not sent, and so nothing may follow it.
-        self.is_last = was_last || !outgoing.is_sent() || !head::keeps_connection(&head);
         self.body = Body::of(&method, &head)?;
-        // RFC 9112, section 6.1: who sends both lengths may mean either.
-        let is_ambiguous =
-            [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].map(|name| head.headers().contains_key(name));
-        self.is_last |= self.body.ends_with_connection()
-            || head.status() == StatusCode::SWITCHING_PROTOCOLS
-            || is_ambiguous == [true; 2];
+        // A receiver may answer before it has read everything. What is left is not sent, and so nothing may follow it.
+        self.is_last = was_last
+            || !outgoing.is_sent()
+            || !head::keeps_connection(&head)
+            || self.body.ends_with_connection()
+            || head.status() == StatusCode::SWITCHING_PROTOCOLS;
         self.tidy();
         Ok(head)
     }
@@ -136,10 +133,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Ok(head));
             }
             match self.poll_read(context) {
-                Poll::Ready(Ok(0)) if self.unread.is_empty() => {
+                // Over TLS that is an error where the receiver does not take its leave.
+                Poll::Ready(Ok(0) | Err(_)) if !self.unread.is_empty() => {
+                    return Poll::Ready(Err(Http1Error::Incomplete));
+                }
+                Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(unsent.map_or(Http1Error::Unanswered, Http1Error::Broken)));
                 }
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Http1Error::Incomplete)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Http1Error::Broken(unsent.unwrap_or(error)))),
                 Poll::Pending => match unsent {

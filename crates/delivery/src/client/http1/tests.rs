@@ -11,6 +11,8 @@ use super::*;
 struct Receiver {
     pieces: VecDeque<Vec<u8>>,
     stays: bool,
+    /// It does not close but breaks.
+    breaks: bool,
     /// How much of a request it takes.
     takes: usize,
     taken: Vec<u8>,
@@ -21,6 +23,7 @@ impl AsyncRead for Receiver {
         match self.pieces.pop_front() {
             Some(piece) => read.put_slice(&piece),
             None if self.stays => return Poll::Pending,
+            None if self.breaks => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             None => {}
         }
         Poll::Ready(Ok(()))
@@ -67,7 +70,7 @@ async fn exchange(connection: &mut Connection<Receiver>, method: &str) -> Result
     Ok((head.status().as_u16(), body))
 }
 
-/// How much of the text there is beside its middle: the places at which it is worth cutting it.
+/// The lengths of pieces that it is worth cutting a text into.
 fn sizes(text: &[u8]) -> impl Iterator<Item = usize> {
     (1..16).chain([text.len()])
 }
@@ -199,6 +202,17 @@ async fn one_that_answers_early_is_heard_and_sent_nothing_more() {
     let head = connection.send(request("POST", vec![b'x'; 2_000]), None).await.unwrap();
     assert_eq!((head.status().as_u16(), connection.stream.taken.len()), (413, 1_000));
     assert!(!connection.is_reusable());
+}
+
+#[tokio::test]
+async fn one_that_breaks_is_told_from_one_that_breaks_off() {
+    for (text, expected) in [("", "the connection broke"), ("HTTP/1.1 2", "the connection was closed in the middle")] {
+        let mut connection = saying(text.as_bytes(), READ_AT_ONCE);
+        connection.stream.breaks = true;
+        let error = exchange(&mut connection, "POST").await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!connection.is_reusable());
+    }
 }
 
 #[tokio::test]
